@@ -1,0 +1,1 @@
+"""Serves small tabular models from TensorFlow SavedModels over HTTP."""

@@ -1,0 +1,84 @@
+"""What can go wrong, in the words of the domain; imports nothing of ours and knows no HTTP.
+
+    ServiceError
+        UnknownModel        a name that no declaration bears
+        UnknownVersion      a version that is not being served
+        MalformedBody       a body that is not the JSON or CSV envelope
+        UnsupportedMedia    a body of a type that no route reads
+        TooLarge            more bytes or rows than the settings allow
+        InvalidRows         well-formed rows that break the declaration
+        NotReady            a declared model that no loaded artifact answers
+        ModelFailure        a graph that answered with something that is not an answer
+        ArtifactRejected    a folder under artifacts/ that may not be served
+        DeviceUnavailable   DEVICE=gpu on a machine where TensorFlow sees none
+
+No message ever contains a value that a caller sent: rows are patients.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class ServiceError(Exception):
+    """Anything that this service reports on purpose."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One place of a request that breaks a rule.
+
+    `pointer` is a JSON pointer in fragment form (RFC 6901, section 6), such as `#/instances/3/age`;
+    `detail` says what was wrong, what is allowed and what to do; `code` is stable for programs.
+    """
+
+    pointer: str
+    detail: str
+    code: str
+
+
+class UnknownModel(ServiceError):
+    """The path names a model that is not declared."""
+
+
+class UnknownVersion(ServiceError):
+    """The path names a version that is not being served."""
+
+
+class UnsupportedMedia(ServiceError):
+    """The body's media type or charset is not one that the route reads."""
+
+
+class TooLarge(ServiceError):
+    """The body has more bytes, or more rows, than the settings allow."""
+
+
+class RefusedBody(ServiceError):
+    """A body that was read and refused, with every place that is at fault."""
+
+    def __init__(self, detail: str, violations: Sequence[Violation] = ()) -> None:
+        super().__init__(detail)
+        self.violations = tuple(violations)
+
+
+class MalformedBody(RefusedBody):
+    """The body is not JSON or CSV, or not the envelope that the route documents."""
+
+
+class InvalidRows(RefusedBody):
+    """The envelope is right, but a row or a target breaks the declaration."""
+
+
+class NotReady(ServiceError):
+    """No artifact of a declared model has passed its checks."""
+
+
+class ModelFailure(ServiceError):
+    """The graph raised, or answered with a value that is not finite."""
+
+
+class ArtifactRejected(ServiceError):
+    """An artifact differs from its declaration or its manifest, or does not reproduce its golden rows."""
+
+
+class DeviceUnavailable(ServiceError):
+    """The device that the settings insist on is not there."""

@@ -1,0 +1,194 @@
+"""The vocabulary of declarations: quantity, count, flag, category, and the Row they stand in.
+
+A row is declared once. Validation, OpenAPI, the reading of CSV and the check of an artifact all read
+that declaration. Knows pydantic and numpy; knows nothing of HTTP, TensorFlow or any one model.
+
+    class Wine(Row):
+        alcohol: Annotated[float, quantity("alcohol", unit="% vol", low=0, high=25, source="alcohol")]
+        type: Annotated[str, category("colour", levels={"white": 0, "red": 1}, source="red")]
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from service.errors import Violation
+
+Kind = Literal["quantity", "count", "flag", "category"]
+Value = float | int | bool | str
+Matrix = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature:
+    """One declared column: what it means, in which unit, and which values can exist.
+
+    `low` and `high` are physical bounds, both allowed; outside them a value cannot be right and is
+    refused. What was merely not seen in training stands in the manifest, not here. `levels` maps the
+    public name of each level to its code in the source table and in the matrix. `source` is the
+    column's name in the published table; `at_most` names a feature that this one is a part of.
+    """
+
+    kind: Kind
+    meaning: str
+    source: str
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    levels: Mapping[str, int] = field(default_factory=dict)
+    at_most: str | None = None
+    name: str = ""
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values as a noun phrase, for error messages and docs."""
+        if self.kind == "flag":
+            return "true or false"
+        if self.kind == "category":
+            return "one of " + ", ".join(f'"{level}"' for level in self.levels)
+        noun = "a whole number" if self.kind == "count" else "a number"
+        bound = f" and at most {self.at_most}" if self.at_most else ""
+        return f"{noun} from {self.low:g} to {self.high:g} {self.unit}".rstrip() + bound
+
+    def named(self, name: str) -> "Feature":
+        """The same feature under a public name; rows name theirs by the field they stand in."""
+        return replace(self, name=name)
+
+    def code(self, value: Value) -> float:
+        """The number that stands for a validated value in the matrix."""
+        return self.levels[value] if isinstance(value, str) else float(value)
+
+    def value(self, code: float) -> Value:
+        """The public value of a matrix entry; the inverse of `code`."""
+        if self.kind == "category":
+            return next(level for level, known in self.levels.items() if known == round(code))
+        if self.kind == "flag":
+            return bool(round(code))
+        return round(code) if self.kind == "count" else float(code)
+
+    def parse(self, cell: str) -> Value:
+        """Read a CSV cell: a public value, or for levels and flags the source table's code.
+
+        A cell that is none of these comes back unchanged, for validation to refuse like any other
+        wrong value: there is one judge, for JSON and CSV alike.
+        """
+        text = cell.strip()
+        if self.kind == "flag":
+            return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
+        if self.kind == "category":
+            codes = {str(code): level for level, code in self.levels.items()}
+            return codes.get(text, text)
+        try:
+            return float(text) if "_" not in text else text
+        except ValueError:
+            return text
+
+    def __get_pydantic_core_schema__(self, _: Any, __: GetCoreSchemaHandler) -> CoreSchema:
+        """Validate strictly: a boolean is no number, a string is no number, 62.0 is a whole number."""
+        if self.kind == "flag":
+            return core_schema.bool_schema(strict=True)
+        if self.kind == "category":
+            return core_schema.literal_schema(list(self.levels))
+        whole = 1.0 if self.kind == "count" else None
+        return core_schema.float_schema(
+            strict=True, allow_inf_nan=False, ge=self.low, le=self.high, multiple_of=whole
+        )
+
+    def __get_pydantic_json_schema__(self, _: CoreSchema, __: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Document the same rules, with the unit and the source column as `x-` keywords."""
+        schema: JsonSchemaValue = {"description": self.meaning, "x-source": self.source}
+        if self.unit:
+            schema["x-unit"] = self.unit
+            schema["description"] += f", {self.unit}"
+        if self.kind == "flag":
+            return schema | {"type": "boolean"}
+        if self.kind == "category":
+            return schema | {"type": "string", "enum": list(self.levels)}
+        if self.at_most:
+            schema["description"] += f"; not above {self.at_most}"
+        number = "integer" if self.kind == "count" else "number"
+        return schema | {"type": number, "minimum": self.low, "maximum": self.high}
+
+
+def quantity(
+    meaning: str, *, unit: str, low: float, high: float, source: str, at_most: str | None = None
+) -> Feature:
+    """Declare a real number in a unit, with the physical bounds that include both ends."""
+    return Feature(
+        kind="quantity", meaning=meaning, unit=unit, low=low, high=high, source=source, at_most=at_most
+    )
+
+
+def count(meaning: str, *, low: int, high: int, source: str, unit: str = "") -> Feature:
+    """Declare a whole number; 62 and 62.0 are the same one, as in JSON Schema."""
+    return Feature(kind="count", meaning=meaning, unit=unit, low=low, high=high, source=source)
+
+
+def flag(meaning: str, *, source: str) -> Feature:
+    """Declare something that is so or not: true or false in JSON, 1.0 or 0.0 in the matrix."""
+    return Feature(kind="flag", meaning=meaning, source=source)
+
+
+def category(meaning: str, *, levels: Mapping[str, int], source: str) -> Feature:
+    """Declare one of several named levels, each with its code in the source table and the matrix."""
+    return Feature(kind="category", meaning=meaning, levels=dict(levels), source=source)
+
+
+class Row(BaseModel):
+    """One instance. Subclasses declare each field as `Annotated[type, Feature]`, in matrix order."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    __slots__: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    @cache
+    def features(cls) -> tuple[Feature, ...]:
+        """The declared features, in the order of the matrix's columns."""
+        return tuple(
+            item.named(name)
+            for name, declared in cls.model_fields.items()
+            for item in declared.metadata
+            if isinstance(item, Feature)
+        )
+
+    @classmethod
+    def from_codes(cls, codes: Sequence[float]) -> Self:
+        """The row whose matrix entries are `codes`, in declared order; validates it."""
+        pairs = zip(cls.features(), codes, strict=True)
+        return cls.model_validate({feature.name: feature.value(code) for feature, code in pairs})
+
+
+def to_matrix(row: type[Row], rows: Sequence[Row]) -> Matrix:
+    """Return a float32 matrix of shape (n_rows, n_features), in declared order and units.
+
+    Categories become their integer codes and flags 0 or 1; nothing is rescaled.
+    """
+    features = row.features()
+    matrix = np.empty((len(rows), len(features)), np.float32)
+    for column, feature in enumerate(features):
+        values = [getattr(item, feature.name) for item in rows]
+        matrix[:, column] = [feature.levels[value] for value in values] if feature.levels else values
+    return matrix
+
+
+def part_violations(row: type[Row], matrix: Matrix) -> Iterator[Violation]:
+    """Yield a violation for each entry that exceeds the feature it is a part of."""
+    features = row.features()
+    position = {feature.name: column for column, feature in enumerate(features)}
+    for column, feature in enumerate(features):
+        if feature.at_most is None:
+            continue
+        for index in np.flatnonzero(matrix[:, column] > matrix[:, position[feature.at_most]]):
+            yield Violation(
+                f"#/instances/{index}/{feature.name}",
+                f"{feature.name} is a part of {feature.at_most} and cannot exceed it; "
+                f"check both values and their units ({feature.unit}).",
+                "exceeds_whole",
+            )
