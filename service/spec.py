@@ -223,9 +223,13 @@ class ModelSpec:
         """The scalar output that the attributions of the signature `explain` add up to."""
         return self.task.explained(self.target)
 
+    @property
+    def type_name(self) -> str:
+        """The model's name as types are named, such as WineType."""
+        return self.name.title().replace("_", "")
+
     @cached_property
     def prediction(self) -> type[Prediction]:
         """The pydantic model of the answer for one row."""
         fields = self.task.fields(self.target)
-        name = "".join(part.capitalize() for part in self.name.split("_")) + "Prediction"
-        return create_model(name, __base__=Prediction, **fields)
+        return create_model(f"{self.type_name}Prediction", __base__=Prediction, **fields)

@@ -1,0 +1,41 @@
+"""python -m service: serve the artifacts. `--help` lists the settings."""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+import uvicorn
+
+from service.settings import Settings
+from service.telemetry import LOGGING
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; requests in flight are finished, then the process exits with 0."""
+    settings = Settings(_cli_parse_args=list(sys.argv[1:] if arguments is None else arguments))  # type: ignore[call-arg]
+    # Worker processes build the app anew: they read the very settings of this one.
+    os.environ.update({name.upper(): str(value) for name, value in settings.model_dump().items()})
+    # uvicorn raises the signal again when it has shut down; that is a success, not a death by signal.
+    signal.signal(signal.SIGTERM, _exit)
+    signal.signal(signal.SIGINT, _exit)
+    uvicorn.run(
+        "service.app:create_app",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        log_config=LOGGING,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=settings.shutdown_timeout_s,
+    )
+
+
+def _exit(_signal: int, _frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""What is served, in the words of GET /models: declarations beside what their artifacts say.
+
+Knows declarations and manifests; knows nothing of HTTP or TensorFlow.
+"""
+
+from typing import Self
+
+from pydantic import BaseModel, Field
+
+from service.features import Feature, Value
+from service.manifest import Quality, Seen, Training
+from service.protocol import NamedThreshold
+from service.registry import Registry, Servable
+from service.spec import Binary, ModelSpec
+
+
+class SeenDescription(BaseModel):
+    """What training saw of a feature; outside it a row is answered, and marked in `applicability`."""
+
+    low: float | None
+    high: float | None
+    levels: list[float | int | bool | str] | None
+
+    @classmethod
+    def of(cls, feature: Feature, seen: Seen) -> Self:
+        """Give levels their public names, and ranges only where the feature has a range."""
+        if seen.levels is not None:
+            return cls(low=None, high=None, levels=[feature.value(code) for code in seen.levels])
+        return cls(low=seen.low, high=seen.high, levels=None)
+
+
+class FeatureDescription(BaseModel):
+    """One feature of a row, or the target: `low` and `high` are physical bounds, both allowed."""
+
+    name: str
+    kind: str
+    meaning: str
+    unit: str
+    low: float | None
+    high: float | None
+    levels: list[str] | None
+    at_most: str | None
+    source: str = Field(description="the column's name in the published table")
+    seen: SeenDescription | None = None
+
+    @classmethod
+    def of(cls, feature: Feature, seen: Seen | None = None) -> Self:
+        """Describe a declared feature, with what training saw of it."""
+        return cls(
+            name=feature.name,
+            kind=feature.kind,
+            meaning=feature.meaning,
+            unit=feature.unit,
+            low=feature.low,
+            high=feature.high,
+            levels=list(feature.levels) or None,
+            at_most=feature.at_most,
+            source=feature.source,
+            seen=SeenDescription.of(feature, seen) if seen else None,
+        )
+
+
+class Threshold(NamedThreshold):
+    """The probability from which on the event is answered, and why it is that one."""
+
+    reason: str
+
+
+class ModelDescription(BaseModel):
+    """One model and one version of it; without any version, what its declaration alone says."""
+
+    name: str
+    title: str
+    description: str
+    task: str
+    ready: bool
+    version: int | None = Field(description="the version described, which answers if none is named")
+    versions: list[int] = Field(description="those that are served, newest first")
+    labels: dict[str, int]
+    features: list[FeatureDescription]
+    target: FeatureDescription
+    outputs: dict[str, str]
+    threshold: Threshold | None
+    example: dict[str, float | int | bool | str]
+    metrics: Quality | None
+    training: Training | None
+    card: str | None = Field(description="the model card, in Markdown")
+
+
+class Catalogue(BaseModel):
+    """Every declared model, and the device that they compute on."""
+
+    device: str
+    models: list[ModelDescription]
+
+
+def catalogue(registry: Registry) -> Catalogue:
+    """Describe every declared model by the version that answers for it."""
+    descriptions = [
+        describe(registry, spec, next(iter(registry.versions(name).values()), None))
+        for name, spec in registry.models.items()
+    ]
+    return Catalogue(device=registry.device, models=descriptions)
+
+
+def describe(registry: Registry, spec: ModelSpec, servable: Servable | None) -> ModelDescription:
+    """Describe a model by the given version of it, or by its declaration alone."""
+    manifest = servable.manifest if servable else None
+    seen = manifest.seen if manifest else {}
+    return ModelDescription(
+        name=spec.name,
+        title=spec.title,
+        description=spec.description,
+        task=spec.task.name,
+        ready=servable is not None,
+        version=servable.version if servable else None,
+        versions=list(registry.versions(spec.name)),
+        labels={},
+        features=[FeatureDescription.of(feature, seen.get(feature.name)) for feature in spec.features],
+        target=FeatureDescription.of(spec.target),
+        outputs={output.name: output.meaning for output in spec.outputs},
+        threshold=_threshold(spec),
+        example=dict[str, Value](spec.example),
+        metrics=manifest.quality if manifest else None,
+        training=manifest.training if manifest else None,
+        card=servable.card if servable else None,
+    )
+
+
+def _threshold(spec: ModelSpec) -> Threshold | None:
+    if not isinstance(spec.task, Binary):
+        return None
+    threshold = spec.task.threshold
+    return Threshold(name=threshold.name, value=threshold.value, reason=threshold.reason)

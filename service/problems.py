@@ -1,0 +1,169 @@
+"""Exceptions -> application/problem+json (RFC 9457). Every error of the native dialect is made here."""
+
+import logging
+import traceback
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import (
+    InvalidRows,
+    MalformedBody,
+    ModelFailure,
+    NotReady,
+    RefusedBody,
+    ServiceError,
+    TooLarge,
+    UnknownModel,
+    UnknownVersion,
+    UnsupportedMedia,
+    Violation,
+)
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = "5"
+
+STATUS: dict[type[ServiceError], HTTPStatus] = {
+    MalformedBody: HTTPStatus.BAD_REQUEST,
+    UnknownModel: HTTPStatus.NOT_FOUND,
+    UnknownVersion: HTTPStatus.NOT_FOUND,
+    TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    UnsupportedMedia: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    InvalidRows: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ModelFailure: HTTPStatus.INTERNAL_SERVER_ERROR,
+    NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+TITLES: dict[int, str] = {
+    400: "The body cannot be read",
+    404: "There is nothing here",
+    405: "This method is not allowed here",
+    413: "The body is too large",
+    415: "This media type is not read here",
+    422: "The rows break the declaration",
+    500: "The service failed",
+    503: "Not ready",
+}
+
+
+class Fault(BaseModel):
+    """One place of the request that has to be mended."""
+
+    pointer: str = Field(description="JSON pointer into the body, such as #/instances/3/age")
+    detail: str = Field(description="what was wrong, what is allowed, what to do")
+    code: str = Field(description="stable, for programs")
+
+
+class Problem(BaseModel):
+    """An error as RFC 9457 describes it. It never repeats a value of the request."""
+
+    type: str = Field(description="names the kind of problem, for programs")
+    title: str
+    status: int
+    detail: str
+    instance: str = Field(description="this very occurrence; the log has the same id")
+    errors: list[Fault] | None = Field(default=None, description="at most 100 places")
+
+
+def problem(
+    request_id: str,
+    status: int,
+    detail: str,
+    violations: Sequence[Violation] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Build the response of one problem."""
+    title = TITLES.get(status, HTTPStatus(status).phrase)
+    body = Problem(
+        type=f"urn:problem:{HTTPStatus(status).phrase.lower().replace(' ', '-')}",
+        title=title,
+        status=status,
+        detail=detail,
+        instance=f"urn:request:{request_id}",
+        errors=[Fault(pointer=v.pointer, detail=v.detail, code=v.code) for v in violations] or None,
+    )
+    extra = {"Retry-After": RETRY_AFTER_S} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    content = body.model_dump_json(exclude_none=True)
+    return Response(content, status, {**extra, **(headers or {})}, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every exception that the app raises on purpose with its problem."""
+    app.add_exception_handler(ServiceError, _service_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _path_error)
+
+
+async def _service_error(request: Request, error: Exception) -> Response:
+    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _failure(request.scope, error)
+    violations = error.violations if isinstance(error, RefusedBody) else ()
+    return problem(_request_id(request.scope), status, str(error), violations)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    details = {
+        404: "No route has this path; /docs lists them.",
+        405: "The path exists, but not with this method; the header Allow lists those it has.",
+    }
+    detail = details.get(error.status_code, "The request was refused.")
+    return problem(_request_id(request.scope), error.status_code, detail, headers=error.headers)
+
+
+async def _path_error(request: Request, _: Exception) -> Response:
+    """FastAPI validates nothing but the version in a path: one that is no whole number is not there."""
+    detail = "A version is a whole number from 1; GET /models lists those that are served."
+    return problem(_request_id(request.scope), HTTPStatus.NOT_FOUND, detail)
+
+
+class LastResort:
+    """Answers an exception that nobody expected with 500 and an id; the log gets the id and the place.
+
+    Pure ASGI, inside Starlette's own handler, which would let the server log the exception's message:
+    that may hold a value of the request.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Guard `app`."""
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on; answer a problem if it fails before the response has begun."""
+        started = False
+
+        async def noting(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noting)
+        except Exception as error:
+            if scope["type"] != "http":
+                raise
+            response = _failure(scope, error)
+            if not started:
+                await response(scope, receive, send)
+
+
+def _failure(scope: Scope, error: Exception) -> Response:
+    frames = traceback.extract_tb(error.__traceback__)
+    place = " < ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(frames))
+    request_id = _request_id(scope)
+    log.error("request %s failed: %s at %s", request_id, type(error).__name__, place)
+    detail = "The service has a bug or a broken model; report the id in `instance` to its operator."
+    return problem(request_id, HTTPStatus.INTERNAL_SERVER_ERROR, detail)
+
+
+def _request_id(scope: Scope) -> str:
+    return str(scope.get("state", {}).get("request_id", "unknown"))

@@ -1,0 +1,114 @@
+"""One loaded version of a model: a SavedModel in, numpy arrays out.
+
+The only module of the service that imports TensorFlow. Knows the artifact's layout (design: the
+same folder that TensorFlow Serving loads); knows nothing of HTTP.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+# TensorFlow greets on stderr with its build options unless told not to before the import.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import tensorflow as tf
+
+from service.errors import ArtifactRejected, DeviceUnavailable, ModelFailure
+from service.features import Matrix
+from service.manifest import Manifest, changed_files, differences
+from service.spec import ModelSpec, Outputs
+
+PREDICT = "serving_default"
+EXPLAIN = "explain"
+
+
+def choose_device(choice: Literal["cpu", "gpu", "auto"]) -> str:
+    """Make TensorFlow compute on the chosen device and return its name, such as `cpu` or `gpu`.
+
+    To be called before the first operation: memory growth and visibility are fixed by then. Raises
+    DeviceUnavailable for `gpu` where TensorFlow sees none.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    if choice == "gpu" and not gpus:
+        raise DeviceUnavailable(
+            "DEVICE=gpu, but TensorFlow sees no GPU; install the extra `gpu` and the NVIDIA driver,"
+            " or set DEVICE=cpu or DEVICE=auto"
+        )
+    if choice == "cpu" or not gpus:
+        if gpus:
+            tf.config.set_visible_devices([], "GPU")
+        return "cpu"
+    for gpu in gpus:
+        # TensorFlow would otherwise take the whole memory of the GPU for itself.
+        tf.config.experimental.set_memory_growth(gpu, True)
+    return "gpu"
+
+
+class SavedModelServable:
+    """A version that has proven itself: declaration, digests, signature and golden rows all agree."""
+
+    def __init__(self, folder: Path, spec: ModelSpec) -> None:
+        """Load and prove `folder`. Raises ArtifactRejected with every difference that was found."""
+        self.spec = spec
+        self.version = int(folder.name)
+        self.manifest = Manifest.read(folder)
+        _reject(differences(self.manifest, spec))
+        _reject([] if self.manifest.version == self.version else ["the manifest is of another version"])
+        # Before TensorFlow opens a file: a SavedModel is a program.
+        _reject(changed_files(folder, self.manifest.files))
+        self.card = (folder / "card.md").read_text(encoding="utf-8")
+        # A signature does not keep its model alive; hold both.
+        self._loaded = tf.saved_model.load(str(folder))
+        self._predict = self._signature(PREDICT)
+        self._explain = self._signature(EXPLAIN)
+        _reject(self._golden_differences())
+
+    def predict(self, matrix: Matrix) -> Outputs:
+        """Return the named outputs for float32 rows (n, d). Raises ModelFailure if any is not finite."""
+        outputs = self._call(self._predict, matrix)
+        return {output.name: outputs[output.name] for output in self.spec.outputs}
+
+    def explain(self, matrix: Matrix) -> Outputs:
+        """Return `attributions` (n, d), `prediction` (n,), `baseline` (1, d), `baseline_prediction` (1,)."""
+        return self._call(self._explain, matrix)
+
+    def _call(self, signature: Any, matrix: Matrix) -> Outputs:
+        try:
+            outputs = {name: tensor.numpy() for name, tensor in signature(x=tf.constant(matrix)).items()}
+        except tf.errors.OpError as error:
+            raise ModelFailure(f"{self.spec.name}/{self.version}: {type(error).__name__} in the graph") from None
+        if not all(np.isfinite(values).all() for values in outputs.values()):
+            raise ModelFailure(f"{self.spec.name}/{self.version}: the graph answered a non-finite number")
+        return outputs
+
+    def _signature(self, name: str) -> Any:
+        if name not in self._loaded.signatures:
+            raise ArtifactRejected(f"the SavedModel has no signature `{name}`; export the model again")
+        signature = self._loaded.signatures[name]
+        _, inputs = signature.structured_input_signature
+        expected = {"x": ((None, len(self.spec.features)), tf.float32)}
+        found = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in inputs.items()}
+        _reject([] if found == expected else [f"signature `{name}` takes {found}, expected {expected}"])
+        if name == PREDICT:
+            declared = {output.name for output in self.spec.outputs}
+            _reject([f"output `{lost}` is absent" for lost in declared - set(signature.structured_outputs)])
+        return signature
+
+    def _golden_differences(self) -> list[str]:
+        golden = self.manifest.golden
+        outputs = self.predict(np.asarray(golden.inputs, np.float32))
+        deviations = {
+            name: float(np.abs(outputs[name] - np.asarray(expected)).max())
+            for name, expected in golden.outputs.items()
+        }
+        return [
+            f"golden rows: `{name}` deviates by {deviation:.2g}, allowed is {golden.tolerance:g}"
+            for name, deviation in deviations.items()
+            if not deviation <= golden.tolerance
+        ]
+
+
+def _reject(reasons: list[str]) -> None:
+    if reasons:
+        raise ArtifactRejected("; ".join(reasons))

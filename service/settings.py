@@ -1,0 +1,36 @@
+"""The settings: each an option, an environment variable and a line of .env, in that order of rank."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Serve the models below `artifacts` over HTTP.
+
+    Example: python -m service --port 8080 --device cpu
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        extra="ignore",
+        cli_prog_name="python -m service",
+        cli_kebab_case=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+    )
+
+    host: str = Field("127.0.0.1", description="address to listen on (HOST)")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on (PORT)")
+    workers: int = Field(1, ge=1, description="processes that answer (WORKERS)")
+    artifacts: Path = Field(Path("artifacts"), description="folder of <model>/<version>/ (ARTIFACTS)")
+    device: Literal["cpu", "gpu", "auto"] = Field("auto", description="where TensorFlow computes (DEVICE)")
+    max_body_bytes: int = Field(64 * 2**20, ge=1, description="larger bodies get 413 (MAX_BODY_BYTES)")
+    shutdown_timeout_s: int = Field(
+        30, ge=1, description="seconds that requests in flight get after SIGTERM (SHUTDOWN_TIMEOUT_S)"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="what is logged at least (LOG_LEVEL)"
+    )
