@@ -14,7 +14,7 @@ from service.telemetry import LOGGING
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight are finished, then the process exits with 0."""
-    settings = Settings(_cli_parse_args=list(sys.argv[1:] if arguments is None else arguments))  # type: ignore[call-arg]
+    settings = Settings(_cli_parse_args=list(sys.argv[1:] if arguments is None else arguments))
     # Worker processes build the app anew: they read the very settings of this one.
     os.environ.update({name.upper(): str(value) for name, value in settings.model_dump().items()})
     # uvicorn raises the signal again when it has shut down; that is a success, not a death by signal.

@@ -11,7 +11,7 @@ that declaration. Knows pydantic and numpy; knows nothing of HTTP, TensorFlow or
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,7 +145,6 @@ class Row(BaseModel):
     """One instance. Subclasses declare each field as `Annotated[type, Feature]`, in matrix order."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-    __slots__: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     @cache

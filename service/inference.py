@@ -19,7 +19,9 @@ def predict(servable: Servable, instances: Instances) -> dict[str, Any]:
     """Answer each instance, in order, as `PredictResponse` documents."""
     spec = servable.spec
     answers = spec.task.answers(spec.target, servable.predict(instances.matrix))
-    for answer, outside in zip(answers, outside_training(servable.manifest, spec, instances.matrix), strict=True):
+    for answer, outside in zip(
+        answers, outside_training(servable.manifest, spec, instances.matrix), strict=True
+    ):
         answer["applicability"] = {"outside": outside}
     if instances.ids is not None:
         answers = [{"id": number} | answer for number, answer in zip(instances.ids, answers, strict=True)]
@@ -46,7 +48,7 @@ def evaluate(servable: Servable, instances: Instances) -> dict[str, Any]:
 
 
 def explain(servable: Servable, instances: Instances) -> dict[str, Any]:
-    """Say for each instance which feature moved its prediction by how much, as `ExplainResponse` documents."""
+    """Say for each instance which feature moved its prediction by how much (`ExplainResponse`)."""
     spec = servable.spec
     outputs = servable.explain(instances.matrix)
     names = [feature.name for feature in spec.features]

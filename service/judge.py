@@ -22,6 +22,7 @@ from service.protocol import MAX_ROWS, EvaluateRequest, PredictRequest, target_t
 from service.spec import ModelSpec
 
 MAX_VIOLATIONS = 100
+SIZES = ("too_short", "too_long")
 # A field name that a program chose, not a person's name or a value that slipped into a key.
 FIELD_NAME = re.compile(r"[a-z][a-z0-9]*([_ ][a-z0-9]+)*")
 
@@ -72,7 +73,9 @@ class Judge:
         if not isinstance(request, EvaluateRequest):
             return Instances(matrix, ids=ids)
         if len(request.targets) != rows:
-            detail = f"{len(request.targets)} targets for {rows} instances; send one target for each instance."
+            detail = (
+                f"{len(request.targets)} targets for {rows} instances; send one target for each instance."
+            )
             refuse([Violation("#/targets", detail, "length_mismatch")])
         codes = [self.spec.target.code(target) for target in request.targets]
         return Instances(matrix, np.asarray(codes, np.float64), ids)
@@ -80,13 +83,14 @@ class Judge:
     def _refusal(self, error: ValidationError, document: Any) -> Exception:
         """Turn the first fault that pydantic met into everything the caller has to mend."""
         faults = error.errors(include_input=False, include_url=False)
-        if any(fault["type"] == "too_long" for fault in faults):
-            return TooLarge(f"A request may hold at most {MAX_ROWS:,} rows; send several requests.")
-        envelope = [fault for fault in faults if len(fault["loc"]) < 2 and fault["type"] != "too_short"]
+        envelope = [fault for fault in faults if len(fault["loc"]) < 2 and fault["type"] not in SIZES]
         if envelope or not isinstance(document, Mapping):
             return MalformedBody(
-                f"The body is not {self._shape}.", [_envelope_violation(fault, self._shape) for fault in envelope]
+                f"The body is not {self._shape}.",
+                [_envelope_violation(fault, self._shape) for fault in envelope],
             )
+        if any(len(document.get(key) or ()) > MAX_ROWS for key in ("instances", "targets")):
+            return TooLarge(f"A request may hold at most {MAX_ROWS:,} rows; send several requests.")
         if any(fault["loc"][0] == "parameters" for fault in faults):
             detail = "parameters holds a name that is not defined; no parameter is defined yet, leave it out."
             return MalformedBody(detail, [Violation("#/parameters", detail, "unknown_field")])
@@ -165,8 +169,12 @@ def _row_violation(features: Mapping[str, Feature], fault: Any, pointer: str) ->
     listed = ", ".join(features)
     if not FIELD_NAME.fullmatch(name) or len(name) > 40:
         # Not a name that a program would choose: it may be a value, and values are not repeated.
-        return Violation(pointer, f"The row has a field that is not declared; allowed: {listed}.", "unknown_field")
-    return Violation(f"{pointer}/{name}", f"{name} is not declared; remove it. Allowed: {listed}.", "unknown_field")
+        return Violation(
+            pointer, f"The row has a field that is not declared; allowed: {listed}.", "unknown_field"
+        )
+    return Violation(
+        f"{pointer}/{name}", f"{name} is not declared; remove it. Allowed: {listed}.", "unknown_field"
+    )
 
 
 def _envelope_violation(fault: Any, shape: str) -> Violation:

@@ -138,7 +138,9 @@ class Manifest(Part):
         try:
             return cls.model_validate_json((folder / MANIFEST).read_bytes())
         except OSError as error:
-            raise ArtifactRejected(f"{MANIFEST} cannot be read: {error.strerror}; export the model again") from error
+            raise ArtifactRejected(
+                f"{MANIFEST} cannot be read: {error.strerror}; export the model again"
+            ) from error
         except ValidationError as error:
             raise ArtifactRejected(
                 f"{MANIFEST} is not a manifest of this service ({error.error_count()} faults);"
@@ -183,7 +185,9 @@ def _columns(
             yield f"{place} is {names[0]}, the declaration has {names[1]}"
             continue
         for field in type(mine).model_fields:
-            yield from _unequal(f"{place} `{mine.name}`: {field}", getattr(mine, field), getattr(theirs, field))
+            yield from _unequal(
+                f"{place} `{mine.name}`: {field}", getattr(mine, field), getattr(theirs, field)
+            )
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -198,5 +202,9 @@ def changed_files(folder: Path, listed: Mapping[str, str]) -> list[str]:
     return [
         *(f"{name} is missing" for name in listed if name not in found),
         *(f"{name} is not in the manifest" for name in found if name not in listed),
-        *(f"{name} was changed after export" for name in found if listed.get(name, found[name]) != found[name]),
+        *(
+            f"{name} was changed after export"
+            for name in found
+            if listed.get(name, found[name]) != found[name]
+        ),
     ]

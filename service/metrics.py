@@ -87,7 +87,9 @@ def regression(predicted: NDArray[np.float64], truth: NDArray[np.float64]) -> Me
     share whose rounded prediction is right when the truth is whole.
     """
     error = np.abs(truth - predicted)
-    within = {f"within_{tolerance:g}": float(np.mean(error <= tolerance + ROUNDING)) for tolerance in TOLERANCES}
+    within = {
+        f"within_{tolerance:g}": float(np.mean(error <= tolerance + ROUNDING)) for tolerance in TOLERANCES
+    }
     loss = float(sk.mean_squared_error(truth, predicted))
     return {
         "loss": loss,
@@ -112,7 +114,9 @@ def multiclass(
     shares = probabilities / probabilities.sum(axis=1, keepdims=True)
     loss = float(sk.log_loss(truth, shares, labels=list(classes)))
     several = np.unique(np.concatenate([truth, answered])).size > 1
-    kappa = sk.cohen_kappa_score(truth, answered, labels=list(classes), weights="quadratic") if several else None
+    kappa = (
+        sk.cohen_kappa_score(truth, answered, labels=list(classes), weights="quadratic") if several else None
+    )
     return {
         "loss": loss,
         "accuracy": float(sk.accuracy_score(truth, answered)),

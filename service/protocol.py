@@ -41,7 +41,9 @@ class EvaluateRequest(PredictRequest[R], Generic[R, T]):
 
     targets: Annotated[
         list[T],
-        Field(min_length=1, max_length=MAX_ROWS, fail_fast=True, description="one true value for each instance"),
+        Field(
+            min_length=1, max_length=MAX_ROWS, fail_fast=True, description="one true value for each instance"
+        ),
     ]
 
 
@@ -51,7 +53,7 @@ def named(name: str, kind: type[M]) -> type[M]:
 
 
 def target_type(target: Feature) -> Any:
-    """The annotation of a target, for `EvaluateRequest[row, target_type(target)]`."""
+    """The annotation of a target, the second parameter of `EvaluateRequest`."""
     return Annotated[Any, target]
 
 
@@ -174,7 +176,9 @@ class MulticlassEvaluation(MulticlassMetrics):
     """The model's metrics on these rows, and the same of the trivial baseline."""
 
     rows: int
-    baseline: MulticlassMetrics = Field(description="of answering the training table's class shares to every row")
+    baseline: MulticlassMetrics = Field(
+        description="of answering the training table's class shares to every row"
+    )
     model: str
     version: int
 

@@ -32,7 +32,10 @@ from service.spec import ModelSpec
 from service.table import read_csv
 from service.telemetry import Telemetry
 
-Version = Annotated[int, Path(ge=1, description="a served version, as GET /models lists them")]
+# A pattern and not int, which would take " 1", "+1" and "1.0" for version 1.
+Version = Annotated[
+    str, Path(pattern="^[1-9][0-9]{0,8}$", description="a served version, as GET /models lists them")
+]
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "not JSON or CSV, or not the envelope"},
     404: {"model": Problem, "description": "no such model or version"},
@@ -57,16 +60,18 @@ class Action:
 
 def actions(spec: ModelSpec) -> tuple[Action, ...]:
     """What every model can be asked to do, with this model's own types."""
-    predict = named(f"{spec.type_name}PredictRequest", PredictRequest[spec.row])  # type: ignore[name-defined]
-    labelled = EvaluateRequest[spec.row, target_type(spec.target)]  # type: ignore[misc,name-defined]
-    evaluate = named(f"{spec.type_name}EvaluateRequest", labelled)
-    answers = PredictResponse[spec.prediction]  # type: ignore[name-defined]
-    response = named(f"{spec.type_name}PredictResponse", answers)
+
+    def typed(kind: Any, *parameters: Any) -> Any:
+        return named(f"{spec.type_name}{kind.__name__}", kind[parameters])
+
+    unlabelled = Judge(spec, typed(PredictRequest, spec.row))
+    labelled = Judge(spec, typed(EvaluateRequest, spec.row, target_type(spec.target)))
+    predictions = typed(PredictResponse, spec.prediction)
     evaluation = EVALUATIONS[spec.task.name]
     return (
-        Action("predict", "Answer rows", Judge(spec, predict), inference.predict, response),
-        Action("evaluate", "Measure the model on labelled rows", Judge(spec, evaluate), inference.evaluate, evaluation),
-        Action("explain", "Say what moved each answer", Judge(spec, predict), inference.explain, ExplainResponse),
+        Action("predict", "Answer rows", unlabelled, inference.predict, predictions),
+        Action("evaluate", "Measure the model on labelled rows", labelled, inference.evaluate, evaluation),
+        Action("explain", "Say what moved each answer", unlabelled, inference.explain, ExplainResponse),
     )
 
 
@@ -80,7 +85,7 @@ def model_routes(spec: ModelSpec, offered: Sequence[Action]) -> APIRouter:
 
     @router.get("/versions/{version}", response_model=ModelDescription, responses=_problems(404))
     async def version_description(request: Request, version: Version) -> Response:
-        return _describe(request, spec, version)
+        return _describe(request, spec, int(version))
 
     for action in offered:
         _add(router, action)
@@ -92,7 +97,7 @@ def _add(router: APIRouter, action: Action) -> None:
         return await _answer(request, action, None)
 
     async def pinned(request: Request, version: Version) -> Response:
-        return await _answer(request, action, version)
+        return await _answer(request, action, int(version))
 
     for path, endpoint in ((f"/{action.name}", newest), (f"/versions/{{version}}/{action.name}", pinned)):
         router.add_api_route(

@@ -77,7 +77,9 @@ class SavedModelServable:
         try:
             outputs = {name: tensor.numpy() for name, tensor in signature(x=tf.constant(matrix)).items()}
         except tf.errors.OpError as error:
-            raise ModelFailure(f"{self.spec.name}/{self.version}: {type(error).__name__} in the graph") from None
+            raise ModelFailure(
+                f"{self.spec.name}/{self.version}: {type(error).__name__} in the graph"
+            ) from None
         if not all(np.isfinite(values).all() for values in outputs.values()):
             raise ModelFailure(f"{self.spec.name}/{self.version}: the graph answered a non-finite number")
         return outputs

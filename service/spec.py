@@ -150,9 +150,8 @@ class Multiclass:
 
     def fields(self, target: Feature) -> dict[str, Any]:
         """The answer's fields, for its pydantic model."""
-        per_class = create_model(
-            f"Probabilities_{target.name}", **{str(label): (Probability, ...) for label in self.classes}
-        )
+        shares: dict[str, Any] = {str(label): (Probability, ...) for label in self.classes}
+        per_class = create_model(f"Probabilities_{target.name}", **shares)
         probabilities, mean = self.outputs(target)
         return {
             target.name: (Literal[self.classes], Field(description=f"the most probable {target.name}")),

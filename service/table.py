@@ -70,7 +70,8 @@ def _header(spec: ModelSpec, first: list[str], labelled: bool) -> list[str] | No
         raise MalformedBody("Two columns of the CSV header name the same feature; keep one of them.")
     if labelled and spec.target.name not in header:
         raise MalformedBody(
-            f"The CSV header has no column for the target; head it {spec.target.name} or {spec.target.source}."
+            "The CSV header has no column for the target;"
+            f" head it {spec.target.name} or {spec.target.source}."
         )
     return header
 
@@ -115,12 +116,16 @@ def _parse(feature: Feature | None, cells: list[str]) -> list[Any]:
 
 def _ids(cells: list[str]) -> list[int]:
     """Row numbers. Anything else is refused: an id is echoed, so it must not be able to carry text."""
-    wrong = [line for line, cell in enumerate(cells) if not (cell.isascii() and cell.isdigit() and len(cell) < 16)]
+    wrong = [
+        line for line, cell in enumerate(cells) if not (cell.isascii() and cell.isdigit() and len(cell) < 16)
+    ]
     if wrong:
         raise InvalidRows(
             "The identifier column is broken.",
             [
-                Violation(f"#/instances/{line}/id", "id is not a row number; give up to 15 digits.", "wrong_type")
+                Violation(
+                    f"#/instances/{line}/id", "id is not a row number; give up to 15 digits.", "wrong_type"
+                )
                 for line in wrong[:MAX_VIOLATIONS]
             ],
         )

@@ -40,7 +40,8 @@ class Patient(Row):
         ),
     ]
     performance_status: Annotated[
-        int, count("performance status, Zubrod scale: 0 fully active, 4 bedridden", low=0, high=4, source="PRE6")
+        int,
+        count("performance status, Zubrod scale: 0 fully active, 4 bedridden", low=0, high=4, source="PRE6"),
     ]
     pain: Annotated[bool, flag("pain before surgery", source="PRE7")]
     haemoptysis: Annotated[bool, flag("haemoptysis before surgery", source="PRE8")]

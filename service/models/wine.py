@@ -17,15 +17,14 @@ class Measurements(Row):
     """The eleven physicochemical measurements of a Portuguese vinho verde."""
 
     fixed_acidity: Annotated[
-        float, quantity("fixed acidity, as tartaric acid", unit="g/dm3", low=0, high=30, source="fixed acidity")
+        float,
+        quantity("fixed acidity, as tartaric acid", unit="g/dm3", low=0, high=30, source="fixed acidity"),
     ]
     volatile_acidity: Annotated[
         float,
         quantity("volatile acidity, as acetic acid", unit="g/dm3", low=0, high=5, source="volatile acidity"),
     ]
-    citric_acid: Annotated[
-        float, quantity("citric acid", unit="g/dm3", low=0, high=10, source="citric acid")
-    ]
+    citric_acid: Annotated[float, quantity("citric acid", unit="g/dm3", low=0, high=10, source="citric acid")]
     residual_sugar: Annotated[
         float,
         quantity("sugar left after fermentation", unit="g/dm3", low=0, high=500, source="residual sugar"),

@@ -1,0 +1,390 @@
+"""What every model promises over HTTP, for every declared model; a new one is tested by being declared."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from conftest import changed, without
+from service.features import Feature
+from service.spec import Binary, ModelSpec
+
+pytestmark = pytest.mark.anyio
+
+PROBLEM = "application/problem+json"
+
+
+def refused(response: httpx.Response, status: int, *pointers: str) -> dict[str, Any]:
+    """Assert that the response is a whole problem with these pointers, and return it."""
+    body = response.json()
+    assert response.status_code == status, body
+    assert response.headers["content-type"] == PROBLEM
+    assert body["status"] == status
+    assert {"type", "title", "detail", "instance"} <= body.keys()
+    assert [error["pointer"] for error in body.get("errors", [])] == list(pointers)
+    return body
+
+
+def document(spec: ModelSpec, *rows: Any, action: str = "predict") -> dict[str, Any]:
+    """A body with these rows, labelled where the action wants labels."""
+    targets = {"targets": [spec.example_target] * len(rows)} if action == "evaluate" else {}
+    return {"instances": list(rows)} | targets
+
+
+@pytest.fixture(params=["predict", "evaluate", "explain"])
+def action(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def post(client: httpx.AsyncClient, spec: ModelSpec, action: str) -> Callable[..., Any]:
+    """Post rows, or raw bytes, to the action of the model."""
+    url = f"/models/{spec.name}/{action}"
+
+    async def send(*rows: Any, raw: bytes | None = None, media: str = "application/json") -> httpx.Response:
+        body = json.dumps(document(spec, *rows, action=action)).encode() if raw is None else raw
+        return await client.post(url, content=body, headers={"content-type": media})
+
+    return send
+
+
+async def test_the_example_is_answered(post: Any, spec: ModelSpec) -> None:
+    """The row that /docs shows works as it stands."""
+    response = await post(spec.example)
+
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == "application/json"
+    assert response.json()["model"] == spec.name
+    assert response.json()["version"] == 1
+
+
+async def test_bounds_themselves_are_allowed(post: Any, spec: ModelSpec) -> None:
+    """A physical bound belongs to the range."""
+    for feature in bounded(spec):
+        for bound in (feature.low, feature.high):
+            response = await post(within_parts(spec, feature, bound))
+
+            assert response.status_code == 200, (feature.name, bound, response.text)
+
+
+async def test_a_value_outside_its_bounds_is_refused_with_its_pointer(post: Any, spec: ModelSpec) -> None:
+    """A value below or above the physical range gives 422 and names the feature."""
+    for feature in bounded(spec):
+        for value in (feature.low - 1, feature.high + 1):
+            problem = refused(
+                await post(spec.example, changed(spec, **{feature.name: value})),
+                422,
+                f"#/instances/1/{feature.name}",
+            )
+
+            assert problem["errors"][0]["code"] == "out_of_range"
+            assert f"{feature.high:g}" in problem["errors"][0]["detail"]
+
+
+@pytest.mark.parametrize(
+    "token", ["NaN", "Infinity", "-Infinity", "1e999", '"7.4"', "true", "null", "[]", "{}", '"unheard of"']
+)
+async def test_a_value_of_the_wrong_kind_is_refused(
+    post: Any, spec: ModelSpec, action: str, token: str
+) -> None:
+    """A number is a finite JSON number, a flag true or false, a level one of its names."""
+    for feature in spec.features:
+        if feature.kind == "flag" and token == "true":
+            continue
+        body = json.dumps(document(spec, changed(spec, **{feature.name: "HERE"}), action=action))
+        raw = body.replace('"HERE"', token).encode()
+
+        refused(await post(raw=raw), 422, f"#/instances/0/{feature.name}")
+
+
+async def test_numbers_are_not_flags(client: httpx.AsyncClient, spec: ModelSpec) -> None:
+    """1 is not true: a flag that arrives as a number is a column in the wrong place."""
+    for feature in spec.features:
+        if feature.kind == "flag":
+            body = document(spec, changed(spec, **{feature.name: 1}))
+
+            refused(
+                await client.post(f"/models/{spec.name}/predict", json=body),
+                422,
+                f"#/instances/0/{feature.name}",
+            )
+
+
+async def test_a_whole_number_may_be_written_with_a_point_but_not_be_fractional(
+    post: Any, spec: ModelSpec
+) -> None:
+    """60.0 is 60, as in JSON Schema; 60.5 is refused."""
+    for feature in spec.features:
+        if feature.kind == "count":
+            whole = float(spec.example[feature.name])
+
+            assert (await post(changed(spec, **{feature.name: whole}))).status_code == 200
+            refused(
+                await post(changed(spec, **{feature.name: feature.low + 0.5})),
+                422,
+                f"#/instances/0/{feature.name}",
+            )
+
+
+async def test_a_missing_feature_is_named(post: Any, spec: ModelSpec) -> None:
+    """Nothing is filled in: a row without one of its features gives 422 and names it."""
+    for feature in spec.features:
+        problem = refused(
+            await post(without(spec.example, feature.name)), 422, f"#/instances/0/{feature.name}"
+        )
+
+        assert problem["errors"][0]["code"] == "missing"
+
+
+async def test_an_unknown_feature_is_named(post: Any, spec: ModelSpec) -> None:
+    """Nothing is ignored: a field that is not declared gives 422 and is named."""
+    problem = refused(await post(changed(spec, shoe_size=43)), 422, "#/instances/0/shoe_size")
+
+    assert problem["errors"][0]["code"] == "unknown_field"
+
+
+async def test_a_field_that_does_not_look_like_a_name_is_refused_without_repeating_it(
+    post: Any, spec: ModelSpec
+) -> None:
+    """A key can be a value that slipped: Jan Kowalski does not come back."""
+    problem = refused(await post(changed(spec, **{"Jan Kowalski": 1})), 422, "#/instances/0")
+
+    assert "Kowalski" not in json.dumps(problem)
+
+
+async def test_every_fault_is_reported_at_once(post: Any, spec: ModelSpec) -> None:
+    """A caller with three wrong rows mends them in one go."""
+    name = spec.features[0].name
+    wrong = changed(spec, **{name: None})
+
+    refused(await post(wrong, spec.example, wrong), 422, f"#/instances/0/{name}", f"#/instances/2/{name}")
+
+
+async def test_at_most_a_hundred_faults_are_reported(post: Any, spec: ModelSpec) -> None:
+    """10,000 empty rows cost neither us nor the caller a problem of megabytes."""
+    problem = (await post(*[{}] * 10_000)).json()
+
+    assert len(problem["errors"]) == 100
+
+
+async def test_no_rows_are_refused(post: Any, action: str) -> None:
+    """An empty list is not an empty answer: somebody's query went wrong."""
+    pointers = ["#/instances", "#/targets"] if action == "evaluate" else ["#/instances"]
+
+    refused(await post(), 422, *pointers)
+
+
+async def test_too_many_rows_are_refused(post: Any) -> None:
+    """More than 100,000 rows give 413."""
+    refused(await post(*[{}] * 100_001), 413)
+
+
+@pytest.mark.parametrize("row", [[], "row", 1, None, True])
+async def test_a_row_that_is_no_object_is_refused(post: Any, row: object) -> None:
+    """Rows are named fields, never positions."""
+    refused(await post(row), 422, "#/instances/0")
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"{", b"instances", b'{"instances": [', b"\xff\xfe", b"[" * 250, b'{"a": 1}}']
+)
+async def test_malformed_json_is_refused(post: Any, raw: bytes) -> None:
+    """What is not JSON gives 400."""
+    refused(await post(raw=raw), 400)
+
+
+@pytest.mark.parametrize(
+    ("raw", "pointers"),
+    [
+        (b"[]", ["#"]),
+        (b"null", ["#"]),
+        (b'"text"', ["#"]),
+        (b'{"instances": 1, "targets": []}', ["#/instances"]),
+        (b'{"instances": {}, "targets": []}', ["#/instances"]),
+    ],
+)
+async def test_a_wrong_envelope_is_refused(post: Any, action: str, raw: bytes, pointers: list[str]) -> None:
+    """JSON that is not the documented object gives 400."""
+    assert (await post(raw=raw)).status_code == 400
+    assert (await post(raw=raw)).json()["errors"][0]["pointer"] in [*pointers, "#"]
+
+
+async def test_an_undefined_field_of_the_envelope_is_refused(
+    client: httpx.AsyncClient, spec: ModelSpec, action: str
+) -> None:
+    """A misspelt option must not be ignored."""
+    for extra in ({"paramters": {}}, {"parameters": {"coverage": 0.9}}):
+        body = document(spec, spec.example, action=action) | extra
+
+        problem = (await client.post(f"/models/{spec.name}/{action}", json=body)).json()
+
+        assert problem["status"] == 400
+        assert problem["errors"][0]["code"] == "unknown_field"
+
+
+@pytest.mark.parametrize(
+    "media", ["text/plain", "application/xml", "", "application/json; charset=latin-1", "multipart/form-data"]
+)
+async def test_other_media_types_are_refused(post: Any, spec: ModelSpec, media: str) -> None:
+    """Neither JSON nor CSV gives 415, even if the bytes would parse."""
+    refused(await post(spec.example, media=media), 415)
+
+
+async def test_json_may_name_its_charset(post: Any, spec: ModelSpec) -> None:
+    """The usual spellings of the type are understood."""
+    assert (await post(spec.example, media='Application/JSON; charset="UTF-8"')).status_code == 200
+
+
+async def test_another_method_is_refused_with_those_that_are_allowed(
+    client: httpx.AsyncClient, spec: ModelSpec, action: str
+) -> None:
+    """405 carries Allow, as RFC 9110 demands."""
+    response = await client.get(f"/models/{spec.name}/{action}")
+
+    refused(response, 405)
+    assert response.headers["allow"] == "POST"
+
+
+async def test_predictions_have_the_order_and_length_of_the_rows(
+    client: httpx.AsyncClient, spec: ModelSpec
+) -> None:
+    """The n-th answer belongs to the n-th row, whichever rows stand around it."""
+    name = spec.features[1].name
+    feature = spec.features[1]
+    step = (feature.high - feature.low) / 10
+    rows = [
+        changed(spec, **{name: feature.low + (round(step * k) if feature.kind == "count" else step * k)})
+        for k in range(5, 11)
+    ]
+    url = f"/models/{spec.name}/predict"
+
+    together = (await client.post(url, json={"instances": rows})).json()["predictions"]
+    alone = [(await client.post(url, json={"instances": [row]})).json()["predictions"][0] for row in rows]
+    backwards = (await client.post(url, json={"instances": rows[::-1]})).json()["predictions"]
+
+    assert alone[0] != alone[-1], "the rows must differ for this test to mean anything"
+    assert together == alone
+    assert backwards == alone[::-1]
+
+
+async def test_csv_answers_what_json_answers(client: httpx.AsyncClient, spec: ModelSpec, action: str) -> None:
+    """The same rows as CSV give the same numbers, by public names and by the table's own headings."""
+    url = f"/models/{spec.name}/{action}"
+    expected = (await client.post(url, json=document(spec, spec.example, spec.example, action=action))).json()
+    names = [feature.name for feature in spec.features]
+    sources = [feature.source for feature in spec.features]
+    values = [str(spec.example[name]) for name in names]
+    codes = [f"{feature.code(spec.example[feature.name]):g}" for feature in spec.features]
+    if action == "evaluate":
+        names, sources = [*names, spec.target.name], [*sources, spec.target.source]
+        values = [*values, str(spec.example_target)]
+        codes = [*codes, f"{spec.target.code(spec.example_target):g}"]
+
+    for header, line in ((names, values), (sources, codes), (names[::-1], values[::-1])):
+        text = "\n".join([",".join(header), ",".join(line), ",".join(line)])
+        response = await client.post(url, content=text, headers={"content-type": "text/csv"})
+
+        assert response.json() == expected
+
+
+async def test_csv_is_refused_as_json_is(client: httpx.AsyncClient, spec: ModelSpec) -> None:
+    """A wrong value, an empty cell and an unknown column get the verdicts and pointers of JSON."""
+    url = f"/models/{spec.name}/predict"
+    names = [feature.name for feature in spec.features]
+    first = names[0]
+    cases = [
+        (changed(spec, **{first: "unheard of"}), f"#/instances/0/{first}", None),
+        (changed(spec, **{first: ""}), f"#/instances/0/{first}", "missing"),
+        (changed(spec, shoe_size="43"), "#/instances/0/shoe_size", "unknown_field"),
+    ]
+    for row, pointer, code in cases:
+        text = ",".join(row) + "\n" + ",".join(map(str, row.values())) + "\n"
+        response = await client.post(url, content=text, headers={"content-type": "text/csv"})
+
+        problem = refused(response, 422, pointer)
+        assert code in (None, problem["errors"][0]["code"])
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"\n\n", b"a,b\n1\n", b"a,b\n1,2,3\n", b'a,"b\n1,2', b"\xff\xfe\x00", b"1,2,3,4,5,6,7\n"]
+)
+async def test_csv_that_is_no_table_is_refused(post: Any, text: bytes) -> None:
+    """What pandas cannot read, or what names no feature, gives 400 or 422 and never 500."""
+    assert (await post(raw=text, media="text/csv")).status_code in (400, 422)
+
+
+async def test_targets_must_be_as_many_as_instances(client: httpx.AsyncClient, spec: ModelSpec) -> None:
+    """One target short is refused: nobody's label slips to the next row."""
+    body = document(spec, spec.example, spec.example, action="evaluate")
+    body["targets"].pop()
+
+    refused(await client.post(f"/models/{spec.name}/evaluate", json=body), 422, "#/targets")
+
+
+async def test_a_wrong_target_is_refused_with_its_pointer(client: httpx.AsyncClient, spec: ModelSpec) -> None:
+    """Targets are judged by the declaration as features are."""
+    for wrong in (None, "unheard of", 1e9, [], True):
+        body = document(spec, spec.example, spec.example, action="evaluate")
+        body["targets"][1] = wrong
+
+        refused(await client.post(f"/models/{spec.name}/evaluate", json=body), 422, "#/targets/1")
+
+
+async def test_evaluation_opens_with_loss_and_accuracy(client: httpx.AsyncClient, spec: ModelSpec) -> None:
+    """The lecture's [0] and [1], then the task's own; the baseline has the very same metrics."""
+    body = document(spec, spec.example, action="evaluate")
+    answer = (await client.post(f"/models/{spec.name}/evaluate", json=body)).json()
+
+    assert list(answer)[:2] == ["loss", "accuracy"]
+    assert answer["rows"] == 1
+    assert answer["baseline"].keys() == answer.keys() - {"rows", "baseline", "model", "version"}
+
+
+@pytest.mark.parametrize("rows", [1, 2, 10_000])
+async def test_evaluation_of_one_class_or_many_rows_has_an_answer(
+    client: httpx.AsyncClient, spec: ModelSpec, rows: int
+) -> None:
+    """What one class does not define is null, never an error and never NaN."""
+    body = document(spec, *[spec.example] * rows, action="evaluate")
+    response = await client.post(f"/models/{spec.name}/evaluate", json=body)
+
+    assert response.status_code == 200
+    assert "NaN" not in response.text
+    if isinstance(spec.task, Binary):
+        assert response.json()["auc"] is None
+
+
+async def test_a_version_can_be_named(client: httpx.AsyncClient, spec: ModelSpec, action: str) -> None:
+    """The same answer comes from the version that answers by default."""
+    body = document(spec, spec.example, action=action)
+
+    named = await client.post(f"/models/{spec.name}/versions/1/{action}", json=body)
+
+    assert named.json() == (await client.post(f"/models/{spec.name}/{action}", json=body)).json()
+
+
+@pytest.mark.parametrize("version", ["2", "0", "-1", "one", "1.0", "9" * 5000])
+async def test_an_unknown_version_is_not_found(
+    client: httpx.AsyncClient, spec: ModelSpec, action: str, version: str
+) -> None:
+    """A version that is not served gives 404, whatever it looks like."""
+    body = document(spec, spec.example, action=action)
+
+    refused(await client.post(f"/models/{spec.name}/versions/{version}/{action}", json=body), 404)
+    refused(await client.get(f"/models/{spec.name}/versions/{version}"), 404)
+
+
+def bounded(spec: ModelSpec) -> list[Feature]:
+    """The features with physical bounds."""
+    return [feature for feature in spec.features if feature.low is not None]
+
+
+def within_parts(spec: ModelSpec, feature: Feature, value: float) -> dict[str, Any]:
+    """The example with this value, and with the whole or the part of it moved along where there is one."""
+    row = changed(spec, **{feature.name: value})
+    for part in spec.features:
+        if part.at_most and row[part.name] > row[part.at_most]:
+            whole = next(other for other in spec.features if other.name == part.at_most)
+            row |= {part.at_most: whole.high} if part.name == feature.name else {part.name: part.low}
+    return row
