@@ -1,6 +1,6 @@
-"""Fixtures: the app in process over a servable that does arithmetic, so that most tests load no TensorFlow."""
+"""Fixtures: the app in process over a servable that does arithmetic: most tests load no TensorFlow."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 

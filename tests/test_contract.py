@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from conftest import changed, without
 from service.features import Feature
 from service.spec import Binary, ModelSpec

@@ -5,8 +5,9 @@ import re
 
 import httpx
 import pytest
-from conftest import MeanServable, client_of
 from pydantic import TypeAdapter
+
+from conftest import MeanServable, client_of
 from service.app import create_app
 from service.models import MODELS
 from service.registry import Registry

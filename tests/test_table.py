@@ -2,6 +2,7 @@
 
 import httpx
 import pytest
+
 from service.models import MODELS
 
 pytestmark = pytest.mark.anyio

@@ -1,0 +1,61 @@
+"""The direction of dependencies, read from the imports of every module."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+WEB = {"routes", "problems", "limits", "security", "telemetry", "app"}
+MODULES = sorted([*ROOT.glob("service/**/*.py"), *ROOT.glob("training/**/*.py")])
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            yield node.module or ""
+
+
+def packages(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imports(path)}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+class TestEveryModule:
+    def test_fastapi_and_starlette_appear_only_in_the_web_modules(self, path: Path) -> None:
+        """The use cases can be called without HTTP."""
+        web = path.stem in WEB or path.parent.name == "dialects"
+
+        assert web or not packages(path) & {"fastapi", "starlette", "fastapi_offline"}
+
+    def test_tensorflow_appears_only_in_servable_and_training(self, path: Path) -> None:
+        """One module of the service knows what a SavedModel is."""
+        knows = path.stem == "servable" or "training" in path.parts
+
+        assert knows or not packages(path) & {"tensorflow", "keras"}
+
+    def test_service_never_imports_training(self, path: Path) -> None:
+        """The serving image holds no training code."""
+        assert "training" in path.parts or "training" not in packages(path)
+
+    def test_nothing_unpickles(self, path: Path) -> None:
+        """No pickle, joblib, h5 or dill on the way to an answer."""
+        assert not packages(path) & {"pickle", "joblib", "h5py", "dill", "cloudpickle"}
+
+
+def test_errors_import_nothing_of_ours() -> None:
+    """The domain's errors know no other module."""
+    assert not packages(ROOT / "service/errors.py") & {"service", "training", "pydantic", "numpy"}
+
+
+def test_the_rules_would_notice(tmp_path: Path) -> None:
+    """An import inside a function counts."""
+    module = tmp_path / "module.py"
+    module.write_text("def late():\n    import tensorflow as tf\n    return tf\n")
+
+    assert packages(module) == {"tensorflow"}

@@ -1,0 +1,131 @@
+"""Errors: one shape, the right status, and never a value of the request, in the answer or in the log."""
+
+import inspect
+import logging
+
+import httpx
+import numpy as np
+import pytest
+
+from conftest import MeanServable, client_of
+from service import errors
+from service.app import create_app
+from service.errors import ArtifactRejected, DeviceUnavailable, ModelFailure, RefusedBody, ServiceError
+from service.features import Matrix
+from service.models import MODELS
+from service.problems import STATUS
+from service.registry import Registry
+from service.settings import Settings
+from service.spec import Outputs
+
+pytestmark = pytest.mark.anyio
+
+GATE = {"instances": [{"x1": 1, "x2": 1}]}
+
+
+class Failing(MeanServable):
+    """A servable that raises what it is given."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(MODELS["and_gate"])
+        self.error = error
+
+    def predict(self, matrix: Matrix) -> Outputs:
+        raise self.error
+
+
+def failing(error: Exception) -> Registry:
+    registry = Registry(MODELS)
+    registry.add(Failing(error))
+    return registry
+
+
+def test_every_error_has_a_status_or_ends_the_start() -> None:
+    """A new exception must be mapped; those that never reach a request are named here."""
+    never_in_a_request = {ServiceError, RefusedBody, ArtifactRejected, DeviceUnavailable}
+    declared = {
+        kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, ServiceError)
+    }
+
+    assert declared - STATUS.keys() == never_in_a_request
+
+
+@pytest.mark.parametrize("error", [ValueError("MARKER"), ModelFailure("and_gate/1: MARKER")])
+async def test_a_bug_answers_500_with_an_id_that_the_log_has(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The exception's message may hold a value: neither the answer nor the log repeats it."""
+    async with client_of(create_app(Settings(), failing(error))) as client:
+        response = await client.post("/models/and_gate/predict", json=GATE)
+
+    assert response.status_code == 500
+    assert response.headers["content-type"] == "application/problem+json"
+    request_id = response.json()["instance"].removeprefix("urn:request:")
+    assert response.headers["x-request-id"] == request_id
+    assert f"request {request_id} failed: {type(error).__name__}" in caplog.text
+    assert "test_problems.py" in caplog.text
+    assert "MARKER" not in response.text + caplog.text
+
+
+async def test_the_service_goes_on_after_a_bug() -> None:
+    """One request's failure is its own."""
+    async with client_of(create_app(Settings(), failing(KeyError("x")))) as client:
+        assert (await client.post("/models/and_gate/predict", json=GATE)).status_code == 500
+        assert (await client.post("/models/and_gate/explain", json=GATE)).status_code == 200
+
+
+async def test_a_body_over_the_limit_is_refused_whether_announced_or_streamed(registry: Registry) -> None:
+    """413 comes for a Content-Length that is too large, and for a chunked body as soon as it is too large."""
+
+    async def chunks() -> object:
+        for _ in range(100):
+            yield b" " * 100
+
+    async with client_of(create_app(Settings(max_body_bytes=1000), registry)) as client:
+        headers = {"content-type": "application/json"}
+        announced = await client.post("/models/and_gate/predict", content=b" " * 1001, headers=headers)
+        streamed = await client.post("/models/and_gate/predict", content=chunks(), headers=headers)
+        allowed = await client.post("/models/and_gate/predict", json=GATE)
+
+    assert announced.status_code == streamed.status_code == 413
+    assert "1,000 bytes" in announced.json()["detail"]
+    assert allowed.status_code == 200
+
+
+async def test_log_lines_hold_the_route_and_never_what_was_typed(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Paths, methods, queries, headers and bodies can all carry a value."""
+    caplog.set_level(logging.DEBUG)
+    caplog.handler.setFormatter(logging.Formatter("%(name)s %(message)s"))
+    texts = []
+    for response in (
+        await client.get("/MARKER"),
+        await client.request("MARKER", "/models"),
+        await client.get("/models/MARKER?MARKER=MARKER", headers={"MARKER": "MARKER"}),
+        await client.post("/models/survival/versions/MARKER/predict"),
+        await client.post("/models/survival/predict", content=b"MARKER", headers={"content-type": "MARKER"}),
+        await client.post(
+            "/models/survival/predict",
+            content=b'{"MARKER": "MARKER", "instances": [{"MARKER": "MARKER", "age": "MARKER"}]}',
+            headers={"content-type": "application/json"},
+        ),
+        await client.post(
+            "/models/survival/predict",
+            content=b"MARKER,age\nMARKER,MARKER",
+            headers={"content-type": "text/csv"},
+        ),
+    ):
+        assert 400 <= response.status_code < 500
+        texts += [response.text, str(response.headers)]
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("service")]
+
+    assert len(ours) == 7
+    assert "MARKER" not in "".join(texts + ours)
+
+
+async def test_a_non_finite_output_never_leaves_as_a_number() -> None:
+    """A graph that swallows its input must not answer a plausible number (SavedModelServable raises)."""
+    nan = np.full((1, 2), np.nan, np.float32)
+
+    assert not np.isfinite(MeanServable(MODELS["and_gate"]).predict(nan)["probability"]).all()
