@@ -9,7 +9,7 @@ from types import FrameType
 import uvicorn
 
 from service.settings import Settings
-from service.telemetry import LOGGING
+from service.telemetry import logging_config
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
-        log_config=LOGGING,
+        log_config=logging_config(settings.log_level),
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=settings.shutdown_timeout_s,

@@ -2,10 +2,8 @@
 
 import gc
 import logging
-import logging.config
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from copy import deepcopy
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -20,7 +18,7 @@ from service.models import MODELS
 from service.registry import Registry
 from service.routes import actions, model_routes, service_routes, unknown_model_routes
 from service.settings import Settings
-from service.telemetry import LOGGING, RequestLog, Telemetry
+from service.telemetry import RequestLog, Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +70,6 @@ def load(settings: Settings) -> Registry:
 def _lifespan(settings: Settings, registry: Registry | None) -> Any:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        logging.config.dictConfig(_logging(settings))
         app.state.registry = registry or load(settings)
         # A full collection walks TensorFlow's object graph and stops the loop for 200 ms.
         gc.collect()
@@ -80,13 +77,6 @@ def _lifespan(settings: Settings, registry: Registry | None) -> Any:
         yield
 
     return lifespan
-
-
-def _logging(settings: Settings) -> dict[str, Any]:
-    config = deepcopy(LOGGING)
-    for logger in ("service", "uvicorn"):
-        config["loggers"][logger]["level"] = settings.log_level.upper()
-    return config
 
 
 def _complete_openapi(app: FastAPI, requests: Sequence[type[BaseModel]]) -> None:
