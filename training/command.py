@@ -1,0 +1,154 @@
+"""The command line that the training scripts share, and the order of a training.
+
+Knows the other modules of training/ and puts them in order; computes nothing itself.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from service.manifest import Figure, Quality
+from service.metrics import evaluate
+from service.models import MODELS
+from service.spec import ModelSpec
+from training import lecture, report
+from training.export import ExportError, export, unpublished
+from training.fit import Fitted, Recipe, fit, fit_predict, trivial
+from training.folds import FitPredict, figures, out_of_fold
+from training.table import Table, TableError, read
+
+ITSELF = (
+    "Measured on the four rows that it was fitted on: they are the whole truth table, so there are no"
+    " others, no folds and no intervals."
+)
+
+
+def run(document: str | None, recipes: Mapping[str, Recipe], argv: Sequence[str] | None = None) -> None:
+    """Train the models that the arguments ask for; exits with 1 and a sentence if that cannot be done."""
+    arguments = parse(document, list(recipes), argv)
+    for name in arguments.model:
+        try:
+            if arguments.recipe == "lecture":
+                study(MODELS[name], arguments)
+            else:
+                train(MODELS[name], recipes[name], arguments)
+        except (ExportError, TableError) as error:
+            sys.exit(f"{name}: {error}")
+
+
+def parse(document: str | None, models: Sequence[str], argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the arguments; `--help` shows the script's docstring with its example."""
+    parser = argparse.ArgumentParser(
+        description=document, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", nargs="+", choices=models, default=models, help="which; all by default")
+    parser.add_argument(
+        "--recipe",
+        choices=("default", "lecture"),
+        default="default",
+        help="lecture: the lecture's net, measured and never exported",
+    )
+    parser.add_argument(
+        "--optimizer", choices=lecture.OPTIMIZERS, default="adam", help="of the lecture recipe"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of folds, weights, shuffling and resamples")
+    parser.add_argument(
+        "--artifacts", type=Path, default=Path("artifacts"), help="where versions are published"
+    )
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="where the lecture's runs are written"
+    )
+    parser.add_argument("--version", type=int, help="the version to publish; the next free one by default")
+    parser.add_argument("--resamples", type=int, default=500, help="bootstrap resamples for the intervals")
+    return parser.parse_args(argv)  # fmt: skip
+
+
+def train(spec: ModelSpec, recipe: Recipe, arguments: argparse.Namespace) -> Path:
+    """Measure the recipe on folds, fit it to the whole table, and publish the artifact with its card."""
+    home = arguments.artifacts / spec.name
+    unpublished(home, arguments.version)
+    table = read(spec)
+    with report.progress(spec.name, recipe.folds + 1) as watch:
+        fold_fit = fit_predict(spec, recipe, arguments.seed, watch)
+        fitted = fit(spec, recipe, table, arguments.seed, watch)
+        quality = measure(spec, table, fold_fit, trivial(spec), recipe.folds, arguments)
+    fitted.network.core.summary()
+    report.show(spec, quality)
+    published = export(
+        fitted.network, table, quality, arguments.artifacts, recipe="default", seed=arguments.seed,
+        version=arguments.version, beside=partial(_beside, spec, table, quality, fitted, arguments),
+    )  # fmt: skip
+    print(f"published {published}")
+    return published
+
+
+def study(spec: ModelSpec, arguments: argparse.Namespace) -> Path:
+    """Measure the lecture's net and write its card, curve and metrics below runs/; nothing is exported."""
+    table, lesson = lecture.table_of(spec), lecture.LESSONS[spec.name]
+    with report.progress(f"{spec.name}, lecture", lesson.folds + 1) as watch:
+        core, curve = lecture.fit(spec, table, arguments.seed, arguments.optimizer, watch, lesson.folds > 0)
+        fold_fit = lecture.fit_predict(spec, arguments.seed, arguments.optimizer, watch)
+        quality = measure(spec, table, fold_fit, trivial(spec), lesson.folds, arguments)
+    core.summary()
+    report.show(spec, quality)
+    folder: Path = arguments.runs / "lecture" / spec.name
+    folder.mkdir(parents=True, exist_ok=True)
+    report.plot(folder / "learning_curve.png", f"{spec.name}, the lecture's net", curve, "as compiled")
+    (folder / "metrics.json").write_text(quality.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    facts = {"parameters": core.count_params(), "optimizer": arguments.optimizer}
+    _write_card(folder, spec, f"{spec.title}: the lecture's net", table, quality, facts, arguments)
+    print(f"written {folder}")
+    return folder
+
+
+def measure(
+    spec: ModelSpec,
+    table: Table,
+    model: FitPredict,
+    baseline: FitPredict,
+    count: int,
+    arguments: argparse.Namespace,
+) -> Quality:
+    """Return the metrics of both functions on the same `count` grouped folds, or on the table itself if 0."""
+    judge = partial(evaluate, spec.task, spec.target)
+    found: list[dict[str, Figure]] = []
+    for function in (model, baseline):
+        if count:
+            outputs = out_of_fold(table, function, count, arguments.seed)
+            found.append(figures(table, outputs, judge, arguments.resamples, arguments.seed))
+        else:
+            exact = figures(table, function(table, table.matrix), judge, 0)
+            found.append({name: Figure(value=figure.value) for name, figure in exact.items()})
+    protocol = (
+        f"Out-of-fold on {count} folds (stratified, shuffled with seed {arguments.seed}, rows with equal"
+        f" inputs in one fold); 95 % intervals from {arguments.resamples} bootstrap resamples of groups."
+    )
+    return Quality(
+        protocol=protocol if count else ITSELF, rows=len(table), metrics=found[0], baseline=found[1]
+    )
+
+
+def _beside(
+    spec: ModelSpec, table: Table, quality: Quality, fitted: Fitted, arguments: argparse.Namespace,
+    folder: Path, version: int,
+) -> None:  # fmt: skip
+    title = f"{spec.name}, version {version}"
+    report.plot(folder / "learning_curve.png", title, fitted.curve, report.loss_unit(spec))
+    facts = {"parameters": fitted.network.parameters, "rows": len(table), "seed": arguments.seed}
+    _write_card(folder, spec, f"{spec.title} ({title})", table, quality, facts, arguments)
+
+
+def _write_card(
+    folder: Path, spec: ModelSpec, heading: str, table: Table, quality: Quality, facts: Mapping[str, object],
+    arguments: argparse.Namespace,
+) -> None:  # fmt: skip
+    module = spec.name if spec.name in ("and_gate", "survival") else "wine"
+    command = (
+        f"python -m training.{module} --model {spec.name} --recipe {arguments.recipe} --seed {arguments.seed}"
+    )
+    text = report.card(spec, heading, quality, list(table.sha256), facts, command)
+    (folder / "card.md").write_text(text, encoding="utf-8")

@@ -1,0 +1,200 @@
+"""Writing an artifact: a network and its manifest into artifacts/<model>/<version>/, or nothing at all.
+
+Knows TensorFlow's SavedModel, the manifest and files; knows nothing of fitting. The artifact is written
+into a hidden folder beside its place, loaded again and compared with the live network, flushed to the
+disk and renamed: a version is there completely or not at all, and once there it never changes.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version as library_version
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from service.features import Feature, Matrix
+from service.manifest import (
+    Column,
+    Golden,
+    GraphOutput,
+    Manifest,
+    Quality,
+    Seen,
+    Training,
+    digests,
+    threshold_of,
+)
+from service.spec import ModelSpec
+from training.fit import prior
+from training.network import Network
+from training.table import Table
+
+QUANTILES = np.linspace(0, 1, 11)
+# The reloaded graph runs the same kernels on the same machine: it may differ by the order of a sum.
+SAME = 1e-5
+LIBRARIES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn")
+
+
+class ExportError(Exception):
+    """An artifact that may not be written, or that is not what was meant to be written."""
+
+
+def export(
+    network: Network, table: Table, quality: Quality, root: Path, *, recipe: str, seed: int,
+    version: int | None = None, beside: Callable[[Path, int], None] | None = None,
+) -> Path:  # fmt: skip
+    """Publish the network as root/<model>/<version>, the next free version by default; return the folder.
+
+    `beside` is called with the folder and the version to write the card and plots before files are
+    digested. Raises ExportError if the version exists or if the reloaded artifact differs from the network.
+    """
+    spec = network.spec
+    place = unpublished(root / spec.name, version)
+    with _published(place) as folder:
+        tf.saved_model.save(network, str(folder), signatures=network.signatures)
+        if beside:
+            beside(folder, int(place.name))
+        golden = _golden(network, table)
+        Manifest(
+            model=spec.name, version=int(place.name), task=spec.task.name,
+            features=[Column.of(feature) for feature in spec.features], target=Column.of(spec.target),
+            outputs=[GraphOutput.of(output) for output in spec.outputs],
+            explained=spec.explained, threshold=threshold_of(spec), prior=prior(spec, table),
+            seen=dict(_seen(spec, table.matrix)), training=_training(network, table, recipe, seed),
+            quality=quality, golden=golden, files=digests(folder),
+        ).write(folder)  # fmt: skip
+        compare(folder, network, np.asarray(golden.inputs, np.float32))
+    return place
+
+
+def unpublished(home: Path, version: int | None = None) -> Path:
+    """Return home/<version>, by default 1 more than the highest there; `home` need not exist.
+
+    Raises ExportError if that version is published.
+    """
+    following = max((int(path.name) for path in home.glob("*") if path.name.isdigit()), default=0) + 1
+    place = home / str(version or following)
+    if place.exists():
+        raise ExportError(
+            f"{place} exists, and a published version never changes; leave the version out to write {following}"
+        )
+    return place
+
+
+def compare(folder: Path, network: Network, rows: Matrix) -> None:
+    """Load the artifact and compare it with the network on `rows`: names, shapes, dtypes, then numbers.
+
+    Raises ExportError with the first disagreement.
+    """
+    loaded = tf.saved_model.load(str(folder))
+    for name, live in network.signatures.items():
+        saved = loaded.signatures[name]
+        if _interface(saved) != (expected := _interface(live.get_concrete_function())):
+            raise ExportError(f"signature {name} is {_interface(saved)} after reloading, expected {expected}")
+        answers = saved(x=tf.constant(rows))
+        for output, values in live(tf.constant(rows)).items():
+            apart = float(np.abs(answers[output].numpy() - values.numpy()).max())
+            if not apart <= SAME:
+                raise ExportError(
+                    f"{name}: {output} differs by {apart:g} after reloading, at most {SAME:g} is rounding;"
+                    " something in the graph is not saved with it"
+                )
+
+
+def golden_inputs(spec: ModelSpec, matrix: Matrix) -> Matrix:
+    """Return 11 rows made of each column's quantiles, float32 (11, d), none of them a row of a patient.
+
+    Columns are rolled against each other, so that they vary differently; codes are codes that occur; a
+    part never exceeds its whole.
+    """
+    columns = [_quantiles(feature, matrix[:, place]) for place, feature in enumerate(spec.features)]
+    rows = np.stack([np.roll(column, 3 * place) for place, column in enumerate(columns)], axis=1)
+    names = [feature.name for feature in spec.features]
+    for place, feature in enumerate(spec.features):
+        if feature.at_most:
+            rows[:, place] = np.minimum(rows[:, place], rows[:, names.index(feature.at_most)])
+    return rows.astype(np.float32)
+
+
+@contextmanager
+def _published(place: Path) -> Iterator[Path]:
+    """Yield a hidden folder that becomes `place` at the end, or is removed if anything fails."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+    try:
+        folder.chmod(0o755)  # mkdtemp's 0700 would keep the service's user out.
+        yield folder
+        for path in [*folder.rglob("*"), folder]:
+            _flush(path)
+        folder.rename(place)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    _flush(place.parent)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _interface(
+    function: tf.types.experimental.ConcreteFunction,
+) -> dict[str, tuple[str, tuple[int | None, ...]]]:
+    """Return dtype and shape by name: the input as `x`, then the outputs."""
+    specs = {
+        "x": function.structured_input_signature[1].get("x") or function.structured_input_signature[0][0]
+    }
+    specs |= function.structured_outputs
+    return {name: (spec.dtype.name, tuple(spec.shape)) for name, spec in specs.items()}
+
+
+def _golden(network: Network, table: Table) -> Golden:
+    inputs = golden_inputs(network.spec, table.matrix)
+    outputs = {name: values.tolist() for name, values in network.predict(inputs).items()}
+    return Golden(inputs=inputs.tolist(), outputs=outputs)
+
+
+def _seen(spec: ModelSpec, matrix: Matrix) -> Iterator[tuple[str, Seen]]:
+    for feature, values in zip(spec.features, matrix.T, strict=True):
+        yield feature.name, Seen(
+            low=float(values.min()), high=float(values.max()), quantiles=_quantiles(feature, values).tolist(),
+            levels=[int(code) for code in np.unique(values)] if feature.levels else None,
+        )  # fmt: skip
+
+
+def _quantiles(feature: Feature, values: Matrix) -> Matrix:
+    # Between two codes there is none: only a quantity is interpolated.
+    method = "linear" if feature.kind == "quantity" else "lower"
+    return np.quantile(values.astype(np.float64), QUANTILES, method=method)
+
+
+def _training(network: Network, table: Table, recipe: str, seed: int) -> Training:
+    return Training(
+        recipe=recipe, seed=seed, rows=len(table), parameters=network.parameters,
+        data_sha256=dict(table.sha256), code_revision=revision(),
+        libraries={name: _version(name) for name in LIBRARIES},
+    )  # fmt: skip
+
+
+def _version(library: str) -> str:
+    # tensorflow-cpu and tensorflow install the same module under two names.
+    return tf.__version__ if library == "tensorflow" else library_version(library)
+
+
+def revision() -> str:
+    """Return the commit that trains, `-dirty` if the tree differs from it, or "unknown" outside of git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()

@@ -1,0 +1,116 @@
+"""The lecture's own nets, as a baseline that is measured and never served.
+
+    python -m training.survival --recipe lecture
+
+The lecture gives layers, epochs and batch for AND (2, 4 relu, 1 sigmoid: 17 parameters) and for survival
+(17 raw inputs with the patient's row number, 30 relu, 1 sigmoid: 571 parameters), both with 500 epochs in
+batches of 4. For the wines it gives losses only: the same 30 relu stand on the 12 raw inputs here, for
+100 epochs in batches of 32. Knows Keras and the declarations; knows nothing of artifacts.
+"""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from service.features import Matrix
+from service.spec import Binary, ModelSpec, Multiclass, Outputs, Regression
+from training.descent import Curve, Examples, Floats, Loss, Watch, descend
+from training.fit import seeded
+from training.folds import FitPredict, folds
+from training.table import Table, lecture_survival, read
+
+# The losses by purpose, and the optimisers, that the lecture lists; Keras' default rates.
+LOSSES: dict[str, Loss] = {
+    "regression": keras.losses.mean_squared_error,
+    "binary": keras.losses.binary_crossentropy,
+    "multiclass": keras.losses.categorical_crossentropy,
+}
+OPTIMIZERS = {
+    "sgd": keras.optimizers.SGD,
+    "momentum": lambda: keras.optimizers.SGD(momentum=0.9),
+    "adagrad": keras.optimizers.Adagrad,
+    "rmsprop": keras.optimizers.RMSprop,
+    "adam": keras.optimizers.Adam,
+}
+LINKS = {"regression": "linear", "binary": "sigmoid", "multiclass": "softmax"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """What the lecture says to do for one model; `folds` 0 where the table is measured on itself."""
+
+    hidden: int
+    epochs: int
+    batch: int
+    folds: int = 5
+
+
+LESSONS = {
+    "and_gate": Lesson(hidden=4, epochs=500, batch=4, folds=0),
+    "survival": Lesson(hidden=30, epochs=500, batch=4),
+    "wine_type": Lesson(hidden=30, epochs=100, batch=32),
+    "wine_quality": Lesson(hidden=30, epochs=100, batch=32),
+    "wine_grade": Lesson(hidden=30, epochs=100, batch=32),
+}
+
+
+def table_of(spec: ModelSpec) -> Table:
+    """Return the inputs as the lecture feeds them: raw, for survival with the id and the wrong FEV1."""
+    return lecture_survival() if spec.name == "survival" else read(spec)
+
+
+def net(spec: ModelSpec, width: int) -> keras.Sequential:
+    """Return the untrained net on `width` raw inputs: one hidden layer of relu, one of the purpose's link."""
+    outputs = len(spec.task.classes) if isinstance(spec.task, Multiclass) else 1
+    return keras.Sequential([
+        keras.Input((width,)),
+        keras.layers.Dense(LESSONS[spec.name].hidden, activation="relu"),
+        keras.layers.Dense(outputs, activation=LINKS[spec.task.name]),
+    ])  # fmt: skip
+
+
+def fit(
+    spec: ModelSpec, table: Table, seed: int = 1, optimizer: str = "adam", watch: Watch | None = None,
+    validate: bool = False,
+) -> tuple[keras.Sequential, Curve]:  # fmt: skip
+    """Fit the lecture's net, every epoch of it; with `validate` a fifth is held back for the curve."""
+    seeded(seed)
+    lesson = LESSONS[spec.name]
+    core = net(spec, table.matrix.shape[1])
+    held = np.zeros((len(table), 1), bool)
+    if validate:
+        held[next(iter(folds(table, 5, seed)))[1]] = True
+    curve = descend(
+        core, LOSSES[spec.task.name], OPTIMIZERS[optimizer](), Examples(table.matrix, _targets(spec, table), held),
+        epochs=lesson.epochs, batch=lesson.batch, seed=seed, watch=watch,
+    )  # fmt: skip
+    return core, curve
+
+
+def fit_predict(
+    spec: ModelSpec, seed: int = 1, optimizer: str = "adam", watch: Watch | None = None
+) -> FitPredict:
+    """Return the function that fits the lecture's net to a table and answers the rows of a matrix."""
+    return lambda table, matrix: outputs(spec, fit(spec, table, seed, optimizer, watch)[0], matrix)
+
+
+def outputs(spec: ModelSpec, core: keras.Model, matrix: Matrix) -> Outputs:
+    """Return the net's answers under the declaration's names, as the served models give them."""
+    answers: NDArray[np.float32] = core(tf.constant(matrix), training=False).numpy()
+    match spec.task:
+        case Binary(event=event, complement=complement):
+            return {event: answers[:, 0]} | ({complement: 1 - answers[:, 0]} if complement else {})
+        case Regression():
+            return {spec.target.name: answers[:, 0]}
+        case Multiclass(classes=classes):
+            return {"probabilities": answers, spec.explained: answers @ np.float32(classes)}
+
+
+def _targets(spec: ModelSpec, table: Table) -> Floats:
+    targets = table.targets[:, None]
+    if isinstance(spec.task, Multiclass):
+        targets = targets == np.asarray(spec.task.classes)
+    return targets[:, None].astype(np.float32)
