@@ -71,7 +71,8 @@ class Feature:
             return next(level for level, known in self.levels.items() if known == round(code))
         if self.kind == "flag":
             return bool(round(code))
-        return round(code) if self.kind == "count" else float(code)
+        # The shortest decimal of the float32, 3.16 and not 3.1600000858306885.
+        return round(code) if self.kind == "count" else float(str(np.float32(code)))
 
     def parse(self, cell: str) -> Value:
         """Read a CSV cell: a public value, or for levels and flags the source table's code.

@@ -1,0 +1,96 @@
+"""What stands beside a SavedModel, and how its disagreements are named."""
+
+from pathlib import Path
+
+import pytest
+
+from conftest import manifest_of
+from service.errors import ArtifactRejected
+from service.manifest import Manifest, changed_files, differences, digests
+from service.models import MODELS
+from service.spec import ModelSpec
+
+SURVIVAL = MODELS["survival"]
+
+
+def test_a_manifest_survives_the_way_to_disk(tmp_path: Path, spec: ModelSpec) -> None:
+    """What is read is what was written."""
+    manifest = manifest_of(spec)
+    manifest.write(tmp_path)
+
+    assert Manifest.read(tmp_path) == manifest
+
+
+def test_a_manifest_of_the_declaration_has_no_differences(spec: ModelSpec) -> None:
+    """The declaration agrees with itself."""
+    assert differences(manifest_of(spec), spec) == []
+
+
+def test_swapped_columns_are_named_one_by_one() -> None:
+    """The position, what is there and what was declared."""
+    manifest = manifest_of(SURVIVAL)
+    first, second, *rest = manifest.features
+    swapped = manifest.model_copy(update={"features": [second, first, *rest]})
+
+    assert differences(swapped, SURVIVAL) == [
+        "column 1 is `forced_vital_capacity`, the declaration has `diagnosis`",
+        "column 2 is `diagnosis`, the declaration has `forced_vital_capacity`",
+    ]
+
+
+def test_a_missing_column_is_named() -> None:
+    """An artifact of fewer features does not fit."""
+    manifest = manifest_of(SURVIVAL)
+    shorter = manifest.model_copy(update={"features": manifest.features[:-1]})
+
+    assert differences(shorter, SURVIVAL) == ["column 16 is absent, the declaration has `age`"]
+
+
+def test_another_unit_is_named() -> None:
+    """Litres are not millilitres, though the name and the type agree."""
+    manifest = manifest_of(SURVIVAL)
+    column = manifest.features[1].model_copy(update={"unit": "millilitre"})
+    other = manifest.model_copy(update={"features": [manifest.features[0], column, *manifest.features[2:]]})
+
+    assert differences(other, SURVIVAL) == [
+        "column 2 `forced_vital_capacity`: unit is millilitre, the declaration has litre"
+    ]
+
+
+def test_another_threshold_or_model_is_named() -> None:
+    """Training and serving must answer the event from the same probability on."""
+    other = manifest_of(SURVIVAL).model_copy(update={"threshold": 0.5, "model": "wine_type"})
+
+    assert differences(other, SURVIVAL) == [
+        "model is wine_type, the declaration has survival",
+        "threshold is 0.5, the declaration has 0.149",
+    ]
+
+
+def test_every_change_of_a_file_is_noticed(tmp_path: Path) -> None:
+    """Missing, added and altered files are each named."""
+    for name in ("a", "b", "folder/c"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    listed = digests(tmp_path)
+    assert changed_files(tmp_path, listed) == []
+
+    (tmp_path / "a").unlink()
+    (tmp_path / "d").write_text("d")
+    (tmp_path / "folder/c").write_text("C")
+
+    assert changed_files(tmp_path, listed) == [
+        "a is missing",
+        "d is not in the manifest",
+        "folder/c was changed after export",
+    ]
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", '{"model": "survival"}', "not json"])
+def test_what_is_no_manifest_is_rejected_with_what_to_do(tmp_path: Path, content: str | None) -> None:
+    """The reason says to export again, and is one sentence."""
+    if content is not None:
+        (tmp_path / "manifest.json").write_text(content)
+
+    with pytest.raises(ArtifactRejected, match="export the model again"):
+        Manifest.read(tmp_path)

@@ -1,0 +1,334 @@
+"""Real SavedModels: the committed artifacts as they are, and copies of one that were tampered with."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from conftest import changed, client_of
+from service.app import create_app, load
+from service.errors import ArtifactRejected, DeviceUnavailable, ModelFailure
+from service.features import to_matrix
+from service.manifest import Manifest, digests
+from service.models import MODELS
+from service.registry import Registry
+from service.servable import SavedModelServable, choose_device
+from service.settings import Settings
+from service.spec import ModelSpec
+
+ARTIFACTS = Path(__file__).parent.parent / "artifacts"
+GATE = MODELS["and_gate"]
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Registry:
+    """The committed artifacts, loaded and proven."""
+    return load(Settings(artifacts=ARTIFACTS))
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Path:
+    """A copy of the newest AND gate, to be tampered with."""
+    newest = max((ARTIFACTS / "and_gate").iterdir(), key=lambda path: int(path.name))
+    return Path(shutil.copytree(newest, tmp_path / "and_gate" / newest.name))
+
+
+def relisted(folder: Path, change: Callable[[Manifest], Manifest] = lambda manifest: manifest) -> None:
+    """Write the manifest anew, with the digests of the files as they are now."""
+    manifest = change(Manifest.read(folder)).model_copy(update={"files": digests(folder)})
+    manifest.write(folder)
+
+
+def rejection(folder: Path, spec: ModelSpec = GATE) -> str:
+    """Why this folder is not served."""
+    with pytest.raises(ArtifactRejected) as caught:
+        SavedModelServable(folder, spec)
+    return str(caught.value)
+
+
+def test_every_committed_artifact_is_served(loaded: Registry) -> None:
+    """All five pass declaration, digests, signature and golden rows on this machine."""
+    assert loaded.ready
+    assert loaded.reasons() == {}
+    assert all(not reasons for reasons in loaded.rejected.values())
+
+
+def test_every_artifact_is_small(spec: ModelSpec) -> None:
+    """Under two megabytes each, plots included."""
+    for version in (ARTIFACTS / spec.name).iterdir():
+        assert sum(path.stat().st_size for path in version.rglob("*") if path.is_file()) < 2_000_000
+
+
+@pytest.mark.anyio
+async def test_predictions_equal_the_saved_model_called_directly(loaded: Registry, spec: ModelSpec) -> None:
+    """HTTP adds nothing: the answer is what the signature returns, to the last bit."""
+    folder = ARTIFACTS / spec.name / str(loaded.servable(spec.name).version)
+    direct = tf.saved_model.load(str(folder))
+    matrix = to_matrix(spec.row, [spec.row.model_validate(spec.example)])
+    outputs = direct.signatures["serving_default"](x=tf.constant(matrix))
+    async with client_of(create_app(Settings(), loaded)) as client:
+        body = {"instances": [dict(spec.example)]}
+        answer = (await client.post(f"/models/{spec.name}/predict", json=body)).json()["predictions"][0]
+
+    for output in spec.outputs:
+        given = answer[output.name]
+        values = list(given.values()) if output.width else [given]
+        assert values == outputs[output.name].numpy().ravel().tolist()
+
+
+def test_one_row_gets_the_same_answer_alone_and_among_many(loaded: Registry, spec: ModelSpec) -> None:
+    """The graph treats rows one by one, to float32's rounding."""
+    servable = loaded.servable(spec.name)
+    rows = np.asarray(servable.manifest.golden.inputs, np.float32)
+    many = np.tile(rows, (100, 1))
+
+    for name, values in servable.predict(many).items():
+        for row in range(len(rows)):
+            np.testing.assert_allclose(values[row], servable.predict(rows[row : row + 1])[name][0], atol=1e-6)
+
+
+def test_probabilities_are_probabilities(loaded: Registry, spec: ModelSpec) -> None:
+    """Between 0 and 1, and summing to 1 where they are all there."""
+    servable = loaded.servable(spec.name)
+    outputs = servable.predict(np.asarray(servable.manifest.golden.inputs, np.float32))
+    shares = [values for name, values in outputs.items() if name.startswith("probabilit")]
+
+    for values in shares:
+        assert ((values >= 0) & (values <= 1)).all()
+    if len(shares) == 2:
+        np.testing.assert_allclose(shares[0] + shares[1], 1, atol=1e-6)
+    if shares and shares[0].ndim == 2:
+        np.testing.assert_allclose(shares[0].sum(axis=1), 1, atol=1e-6)
+
+
+def test_explanations_are_complete(loaded: Registry, spec: ModelSpec) -> None:
+    """Attributions add up to the difference from the baseline; the example's do too."""
+    servable = loaded.servable(spec.name)
+    example = to_matrix(spec.row, [spec.row.model_validate(spec.example)])
+    rows = np.concatenate([np.asarray(servable.manifest.golden.inputs, np.float32), example])
+    outputs = servable.explain(rows)
+
+    residual = outputs["prediction"] - outputs["baseline_prediction"] - outputs["attributions"].sum(axis=1)
+    assert np.abs(residual).max() < 1e-3
+    np.testing.assert_allclose(outputs["prediction"], servable.predict(rows)[spec.explained], atol=1e-6)
+
+
+def test_the_baseline_itself_has_no_attributions(loaded: Registry, spec: ModelSpec) -> None:
+    """The row that attributions count from differs from itself in nothing."""
+    servable = loaded.servable(spec.name)
+    baseline = servable.explain(np.asarray(servable.manifest.golden.inputs[:1], np.float32))["baseline"]
+
+    assert np.abs(servable.explain(baseline)["attributions"]).max() < 1e-6
+
+
+def test_a_value_that_is_not_finite_never_comes_back_as_a_number(loaded: Registry) -> None:
+    """A NaN that got as far as the graph raises, where a fused relu might swallow it."""
+    servable = loaded.servable("wine_quality")
+    matrix = np.full((1, len(servable.spec.features)), np.nan, np.float32)
+
+    with pytest.raises(ModelFailure, match="non-finite"):
+        servable.predict(matrix)
+
+
+def test_a_flipped_byte_is_rejected_before_tensorflow_opens_the_file(artifact: Path) -> None:
+    """The digest differs; the reason names the file."""
+    graph = artifact / "saved_model.pb"
+    content = bytearray(graph.read_bytes())
+    content[len(content) // 2] ^= 1
+    graph.write_bytes(content)
+
+    assert "saved_model.pb was changed after export" in rejection(artifact)
+
+
+def test_a_half_copied_version_is_rejected(artifact: Path) -> None:
+    """A file that is not there yet is named."""
+    (artifact / "variables/variables.index").unlink()
+
+    assert "variables/variables.index is missing" in rejection(artifact)
+
+
+def test_an_empty_folder_is_rejected(tmp_path: Path) -> None:
+    """A version without a manifest is none."""
+    (tmp_path / "1").mkdir()
+
+    assert "manifest.json cannot be read" in rejection(tmp_path / "1")
+
+
+def test_an_artifact_of_another_model_is_rejected(artifact: Path) -> None:
+    """The declaration and the manifest are compared by name, in words."""
+    assert "model is and_gate, the declaration has survival" in rejection(artifact, MODELS["survival"])
+
+
+def test_a_renamed_version_is_rejected(artifact: Path) -> None:
+    """Version 1 copied to 7 is not version 7."""
+    renamed = artifact.rename(artifact.with_name("7"))
+
+    assert "of another version" in rejection(renamed)
+
+
+def test_golden_rows_that_do_not_reproduce_are_rejected(artifact: Path) -> None:
+    """A device or a library that computes something else must not answer."""
+
+    def off(manifest: Manifest) -> Manifest:
+        expected = manifest.golden.outputs["probability"]
+        golden = manifest.golden.model_copy(
+            update={"outputs": {"probability": [value + 0.01 for value in expected]}}
+        )
+        return manifest.model_copy(update={"golden": golden})
+
+    relisted(artifact, off)
+
+    assert "golden rows: `probability` deviates by 0.01" in rejection(artifact)
+
+
+def test_a_graph_without_the_signatures_is_rejected(artifact: Path) -> None:
+    """A SavedModel that was made by other means lacks `explain`."""
+
+    class Bare(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, "x")])
+        def predict(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"probability": x[:, 0]}
+
+    bare = Bare()
+    tf.saved_model.save(bare, str(artifact), signatures={"serving_default": bare.predict})
+    relisted(artifact)
+
+    assert "no signature `explain`" in rejection(artifact)
+
+
+def test_a_graph_of_another_width_is_rejected(artifact: Path) -> None:
+    """The lecture's 17 inputs, or 3 for a gate of 2, do not fit the declaration."""
+
+    class Wide(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, "x")])
+        def predict(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"probability": x[:, 0]}
+
+    wide = Wide()
+    signatures = {"serving_default": wide.predict, "explain": wide.predict}
+    tf.saved_model.save(wide, str(artifact), signatures=signatures)
+    relisted(artifact)
+
+    assert "signature `serving_default` takes" in rejection(artifact)
+
+
+def test_a_rejected_version_stays_out_and_the_others_answer(tmp_path: Path, artifact: Path) -> None:
+    """The scan goes on; the reason is kept for /health/ready and /models."""
+    broken = Path(shutil.copytree(artifact, artifact.with_name("99")))
+    json_path = broken / "manifest.json"
+    json_path.write_text(json.dumps(json.loads(json_path.read_text()) | {"version": 99, "threshold": 0.9}))
+    registry = Registry({"and_gate": GATE})
+
+    registry.scan(tmp_path, SavedModelServable)
+
+    assert list(registry.versions("and_gate")) == [int(artifact.name)]
+    assert registry.rejected["and_gate"] == {99: "threshold is 0.9, the declaration has 0.5"}
+    assert registry.ready
+
+
+def test_a_temporary_folder_of_an_export_is_not_a_version(tmp_path: Path, artifact: Path) -> None:
+    """Only folders with a plain whole number for a name are looked at."""
+    shutil.copytree(artifact, artifact.with_name(".2-tmp"))
+    shutil.copytree(artifact, artifact.with_name("two"))
+    registry = Registry({"and_gate": GATE})
+
+    registry.scan(tmp_path, SavedModelServable)
+
+    assert list(registry.versions("and_gate")) == [int(artifact.name)]
+    assert registry.rejected == {"and_gate": {}}
+
+
+def test_the_device_is_the_cpu_where_there_is_no_gpu() -> None:
+    """`auto` takes what is there; `gpu` insists and says what to do."""
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("this machine has a GPU")
+
+    assert choose_device("auto") == choose_device("cpu") == "cpu"
+    with pytest.raises(DeviceUnavailable, match="DEVICE=cpu"):
+        choose_device("gpu")
+
+
+@pytest.fixture
+async def served(loaded: Registry) -> object:
+    async with client_of(create_app(Settings(), loaded)) as client:
+        yield client
+
+
+@pytest.mark.anyio
+class TestBehaviour:
+    """What a person expects of the answers, whatever the weights."""
+
+    async def risk(self, served: httpx.AsyncClient, **values: object) -> float:
+        body = {"instances": [changed(MODELS["survival"], **values)]}
+        answer = (await served.post("/models/survival/predict", json=body)).json()
+        return float(answer["predictions"][0]["probability_of_death_within_one_year"])
+
+    async def test_a_bigger_tumour_does_not_lower_the_risk(self, served: httpx.AsyncClient) -> None:
+        """OC11 to OC14: death rates in the table rise from 10 to 41 per cent."""
+        risks = [await self.risk(served, tumour_size=f"OC{size}") for size in range(11, 15)]
+
+        assert risks == sorted(risks)
+        assert risks[0] < risks[-1]
+
+    async def test_dyspnoea_does_not_lower_the_risk(self, served: httpx.AsyncClient) -> None:
+        """29 per cent of those short of breath died, 14 of the others."""
+        assert await self.risk(served, dyspnoea=True) >= await self.risk(served, dyspnoea=False)
+
+    async def test_risks_stay_near_what_the_table_can_tell(self, served: httpx.AsyncClient) -> None:
+        """With 70 deaths in 470 patients no ordinary patient's risk is near 0 or 1."""
+        assert 0.01 < await self.risk(served) < 0.7
+
+    async def test_the_order_of_fields_changes_nothing(self, served: httpx.AsyncClient) -> None:
+        """A JSON object has no order."""
+        row = dict(MODELS["survival"].example)
+        backwards = dict(reversed(row.items()))
+        assert list(row) != list(backwards)
+
+        answers = [
+            (await served.post("/models/survival/predict", json={"instances": [one]})).json()["predictions"]
+            for one in (row, backwards)
+        ]
+
+        assert answers[0] == answers[1]
+
+    @pytest.mark.parametrize(("x1", "x2"), [(0, 0), (0, 1), (1, 0), (1, 1)])
+    async def test_the_gate_is_an_and(self, served: httpx.AsyncClient, x1: int, x2: int) -> None:
+        """The lecture's truth table."""
+        body = {"instances": [{"x1": x1, "x2": x2}]}
+        answer = (await served.post("/models/and_gate/predict", json=body)).json()
+
+        assert answer["predictions"][0]["output"] == (x1 and x2)
+
+    async def test_the_lectures_wines_have_their_colours(self, served: httpx.AsyncClient) -> None:
+        """Two red, three white, as the lecture prints them; grades within one of the panel's."""
+        table = (
+            "8.5,0.47,0.27,1.9,0.058,18,36,0.99518,3.16,0.85,11.1,6,1\n"
+            "12.1,0.4,0.52,2,0.092,18,54,1,3.03,0.66,10.2,5,1\n"
+            "6.9,0.21,0.33,1.8,0.034,18,136,0.9899,3.25,0.41,12.6,7,0\n"
+            "6.7,0.24,0.31,2.3,0.044,18,113,0.99013,3.29,0.46,12.9,6,0\n"
+            "6,0.21,0.38,0.8,0.02,22,98,0.98941,3.26,0.32,11.8,6,0\n"
+        )
+        csv = {"content-type": "text/csv"}
+        colour = (await served.post("/models/wine_type/evaluate", content=table, headers=csv)).json()
+        grade = (await served.post("/models/wine_quality/evaluate", content=table, headers=csv)).json()
+
+        assert colour["confusion_matrix"] == [[3, 0], [0, 2]]
+        assert grade["within_1"] == 1
+
+    async def test_a_row_unlike_the_training_rows_is_marked(self, served: httpx.AsyncClient) -> None:
+        """Possible but unseen: answered, and said so. Nobody in the table is 105 or has DGN7."""
+        body = {
+            "instances": [
+                changed(MODELS["survival"], age=105, diagnosis="DGN7"),
+                dict(MODELS["survival"].example),
+            ]
+        }
+        answer = (await served.post("/models/survival/predict", json=body)).json()
+        outside = [prediction["applicability"]["outside"] for prediction in answer["predictions"]]
+
+        assert outside == [["diagnosis", "age"], []]

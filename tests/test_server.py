@@ -1,0 +1,171 @@
+"""The service as operators run it: a real process, real sockets, the committed artifacts."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+
+import httpx
+import pytest
+
+from service.models import MODELS
+
+ROOT = Path(__file__).parent.parent
+START_TIMEOUT_S = 60
+
+
+class Server:
+    """`python -m service` on a free port of loopback, with its log."""
+
+    def __init__(self, *arguments: str, **environment: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "service", "--port", "0", *arguments],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stderr is not None
+        self.log: list[str] = []
+        for line in self.process.stderr:
+            self.log.append(line)
+            if found := re.search(r"http://127\.0\.0\.1:(\d+)", line):
+                self.url = found[0]
+                # A pipe that nobody empties would stop the service.
+                self._rest = Thread(target=self.log.extend, args=[self.process.stderr])
+                self._rest.start()
+                return
+        raise AssertionError("".join(self.log))
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Send the signal, and return the exit code."""
+        self.process.send_signal(how)
+        code = self.process.wait(timeout=START_TIMEOUT_S)
+        self._rest.join()
+        return code
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    if server.process.poll() is None:
+        server.stop()
+
+
+def test_it_answers_for_every_model(server: Server) -> None:
+    """Every model predicts, evaluates and explains its example through a real socket."""
+    with httpx.Client(base_url=server.url) as client:
+        assert client.get("/health/ready").status_code == 200
+        for name, spec in MODELS.items():
+            body = {"instances": [dict(spec.example)]}
+            labelled = body | {"targets": [spec.example_target]}
+
+            assert client.post(f"/models/{name}/predict", json=body).status_code == 200
+            assert client.post(f"/models/{name}/evaluate", json=labelled).status_code == 200
+            assert client.post(f"/models/{name}/explain", json=body).status_code == 200
+
+
+def test_it_says_which_device_it_uses(server: Server) -> None:
+    """The device stands in /models and in the log."""
+    assert httpx.get(f"{server.url}/models").json()["device"] == "cpu"
+    assert any("device: cpu" in line for line in server.log)
+
+
+def test_concurrent_requests_get_their_own_answers(server: Server) -> None:
+    """200 different patients at once: each gets the answer that it gets alone."""
+    spec = MODELS["survival"]
+    patients = [dict(spec.example) | {"age": 20 + number % 80} for number in range(200)]
+
+    async def answers(limit: int) -> list[object]:
+        limits = httpx.Limits(max_connections=limit)
+        async with httpx.AsyncClient(base_url=server.url, limits=limits, timeout=30) as client:
+
+            async def one(patient: dict[str, object]) -> object:
+                response = await client.post("/models/survival/predict", json={"instances": [patient]})
+                return response.json()["predictions"]
+
+            return await asyncio.gather(*map(one, patients))
+
+    assert asyncio.run(answers(limit=32)) == asyncio.run(answers(limit=1))
+
+
+def test_no_server_header_is_sent(server: Server) -> None:
+    """Nobody needs to know which server this is."""
+    assert "server" not in httpx.get(f"{server.url}/health/live").headers
+
+
+def test_bytes_that_are_not_http_do_no_harm(server: Server) -> None:
+    """The server says 400 and goes on, and the log does not repeat them."""
+    port = int(server.url.rsplit(":", 1)[1])
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"MARKER MARKER MARKER\r\n\r\n")
+        assert b" 400 " in connection.recv(1000)
+
+    assert httpx.get(f"{server.url}/health/live").status_code == 200
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_is_a_success(how: signal.Signals) -> None:
+    """SIGTERM and SIGINT end the process with exit code 0, and nothing in the log is an error."""
+    server = Server(LOG_LEVEL="info")
+
+    assert server.stop(how) == 0
+    assert "Traceback" not in "".join(server.log)
+    assert "ERROR" not in "".join(server.log)
+
+
+def test_the_log_of_a_process_holds_no_value() -> None:
+    """What reaches stderr of the real process at debug level repeats nothing of a request."""
+    server = Server("--log-level", "debug")
+    wrong = {"instances": [{"age": "MARKER", "MARKER": 1}]}
+    httpx.post(f"{server.url}/models/survival/predict?MARKER", json=wrong, headers={"MARKER": "MARKER"})
+    httpx.get(f"{server.url}/MARKER")
+    server.stop()
+
+    text = "".join(server.log)
+    assert "POST /models/survival/predict 422" in text
+    assert "MARKER" not in text
+
+
+def test_workers_answer_from_several_processes() -> None:
+    """--workers 2 serves, and stops with 0."""
+    server = Server("--workers", "2")
+    body = {"instances": [dict(MODELS["and_gate"].example)]}
+    # Each worker listens once it has loaded; the socket queues until then.
+    response = httpx.post(f"{server.url}/models/and_gate/predict", json=body, timeout=START_TIMEOUT_S)
+
+    assert response.status_code == 200
+    assert server.stop() == 0
+
+
+def test_help_shows_every_setting_and_an_example() -> None:
+    """python -m service --help."""
+    shown = subprocess.run(
+        [sys.executable, "-m", "service", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+
+    assert "Example: python -m service" in " ".join(shown.split())
+    for option in ("--host", "--port", "--workers", "--artifacts", "--device"):
+        assert option in shown
+
+
+def test_a_gpu_that_is_not_there_ends_the_start_with_a_reason(tmp_path: Path) -> None:
+    """DEVICE=gpu insists; on a machine without one the process says so and exits."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "service", "--port", "0", "--artifacts", str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "DEVICE": "gpu", "CUDA_VISIBLE_DEVICES": "-1"},
+        capture_output=True,
+        text=True,
+        timeout=START_TIMEOUT_S,
+    )
+
+    assert ended.returncode != 0
+    assert "TensorFlow sees no GPU" in ended.stderr

@@ -1,0 +1,35 @@
+"""Settings: option over environment over .env over default."""
+
+from pathlib import Path
+
+import pytest
+
+from service.settings import Settings
+
+
+def test_defaults_listen_on_loopback_only() -> None:
+    """Nobody else can reach a service that was just tried out."""
+    settings = Settings()
+
+    assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)
+
+
+def test_an_option_outranks_the_environment_and_that_outranks_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each way of setting has its rank."""
+    (tmp_path / ".env").write_text("PORT=1111\nWORKERS=2\nDEVICE=cpu\nSOMEBODY_ELSES=1\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PORT", "2222")
+    monkeypatch.setenv("WORKERS", "3")
+
+    settings = Settings(_cli_parse_args=["--port", "3333"])
+
+    assert (settings.port, settings.workers, settings.device) == (3333, 3, "cpu")
+
+
+@pytest.mark.parametrize("option", ["--port=x", "--device=tpu", "--unknown=1", "--workers=0"])
+def test_a_wrong_setting_is_refused(option: str) -> None:
+    """A misspelt option must not be ignored."""
+    with pytest.raises((SystemExit, ValueError)):
+        Settings(_cli_parse_args=[option])
