@@ -4,8 +4,6 @@ Knows the other modules of training/ and puts them in order; computes nothing it
 """
 
 import argparse
-import json
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -27,9 +25,8 @@ ITSELF = (
 )
 
 
-def run(document: str | None, recipes: Mapping[str, Recipe], argv: Sequence[str] | None = None) -> None:
+def run(recipes: Mapping[str, Recipe], arguments: argparse.Namespace) -> None:
     """Train the models that the arguments ask for; exits with 1 and a sentence if that cannot be done."""
-    arguments = parse(document, list(recipes), argv)
     for name in arguments.model:
         try:
             if arguments.recipe == "lecture":
@@ -40,8 +37,8 @@ def run(document: str | None, recipes: Mapping[str, Recipe], argv: Sequence[str]
             sys.exit(f"{name}: {error}")
 
 
-def parse(document: str | None, models: Sequence[str], argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the arguments; `--help` shows the script's docstring with its example."""
+def parser(document: str | None, models: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the reader of the shared arguments; `--help` shows the script's docstring with its example."""
     parser = argparse.ArgumentParser(
         description=document, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -64,7 +61,7 @@ def parse(document: str | None, models: Sequence[str], argv: Sequence[str] | Non
     )
     parser.add_argument("--version", type=int, help="the version to publish; the next free one by default")
     parser.add_argument("--resamples", type=int, default=500, help="bootstrap resamples for the intervals")
-    return parser.parse_args(argv)  # fmt: skip
+    return parser  # fmt: skip
 
 
 def train(spec: ModelSpec, recipe: Recipe, arguments: argparse.Namespace) -> Path:

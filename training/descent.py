@@ -87,7 +87,6 @@ def _graphs(
     shape = [-1, *examples.targets.shape[1:]]
     optimizer.build(core.trainable_variables)
 
-    @tf.function
     def step(order: tf.Tensor) -> None:
         for start in tf.range(0, tf.size(order), batch):
             taken = order[start : start + batch]
@@ -99,12 +98,11 @@ def _graphs(
                 total = tf.add_n([error, *core.losses])
             optimizer.apply(tape.gradient(total, core.trainable_variables))
 
-    @tf.function
     def measure() -> tuple[tf.Tensor, tf.Tensor]:
         errors = loss(targets, tf.reshape(core(rows, training=False), shape))
         return _mean(errors, 1 - held), _mean(errors, held)
 
-    return step, measure
+    return tf.function(step), tf.function(measure)
 
 
 def _mean(errors: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version as library_version
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import tensorflow as tf
@@ -81,7 +82,8 @@ def unpublished(home: Path, version: int | None = None) -> Path:
     place = home / str(version or following)
     if place.exists():
         raise ExportError(
-            f"{place} exists, and a published version never changes; leave the version out to write {following}"
+            f"{place} exists, and a published version never changes;"
+            f" leave the version out to write {following}"
         )
     return place
 
@@ -173,8 +175,8 @@ def _seen(spec: ModelSpec, matrix: Matrix) -> Iterator[tuple[str, Seen]]:
 
 def _quantiles(feature: Feature, values: Matrix) -> Matrix:
     # Between two codes there is none: only a quantity is interpolated.
-    method = "linear" if feature.kind == "quantity" else "lower"
-    return np.quantile(values.astype(np.float64), QUANTILES, method=method)
+    method: Literal["linear", "lower"] = "linear" if feature.kind == "quantity" else "lower"
+    return np.quantile(values.astype(np.float64), QUANTILES, method=method).astype(np.float32)
 
 
 def _training(network: Network, table: Table, recipe: str, seed: int) -> Training:

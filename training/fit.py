@@ -93,7 +93,7 @@ def trivial(spec: ModelSpec) -> FitPredict:
 
 
 def prior(spec: ModelSpec, table: Table) -> list[float]:
-    """Return the share of each class in the table, in the order of the classes, or [mean] for a regression."""
+    """Return each class's share of the table, in the order of the classes, or [mean] for a regression."""
     match spec.task:
         case Regression():
             return [float(table.targets.mean())]
@@ -147,7 +147,7 @@ def _start(spec: ModelSpec, table: Table) -> NDArray[np.float64]:
     if isinstance(spec.task, Regression):
         return np.zeros(1)
     # One more row in each class: the logarithm of a class that this table lacks stays finite.
-    shares = np.asarray(prior(spec, table)) * len(table) + 1
+    shares = np.asarray(prior(spec, table), np.float64) * len(table) + 1
     return (
         np.log(shares / shares.sum())
         if isinstance(spec.task, Multiclass)

@@ -50,7 +50,7 @@ class Encoding(tf.Module):  # type: ignore[misc]
     def __init__(
         self, features: Sequence[Feature], matrix: Matrix, numbers: Collection[str] = (), bins: int = 0
     ) -> None:
-        """Learn from `matrix`, float32 (n, d); the categories named in `numbers` are ordered by their codes."""
+        """Learn from `matrix`, float32 (n, d); those in `numbers` are categories that their codes order."""
         super().__init__(name="encoding")
         columns: list[Column] = []
         for source, feature in enumerate(features):
@@ -117,10 +117,11 @@ def members(
 
 
 def _levels(source: int, values: NDArray[np.float64]) -> list[Column]:
-    codes, rows = np.unique(values, return_counts=True)
+    counts = zip(*np.unique(values, return_counts=True), strict=True)
     return [
-        Column(source, code, share, FLAG_SCALE, -np.inf, np.inf)
-        for code, share in zip(codes[rows >= ROWS_FOR_A_LEVEL], rows[rows >= ROWS_FOR_A_LEVEL] / len(values))
+        Column(source, code, rows / len(values), FLAG_SCALE, -np.inf, np.inf)
+        for code, rows in counts
+        if rows >= ROWS_FOR_A_LEVEL
     ]
 
 

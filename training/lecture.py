@@ -83,8 +83,9 @@ def fit(
     held = np.zeros((len(table), 1), bool)
     if validate:
         held[next(iter(folds(table, 5, seed)))[1]] = True
+    examples = Examples(table.matrix, _targets(spec, table), held)
     curve = descend(
-        core, LOSSES[spec.task.name], OPTIMIZERS[optimizer](), Examples(table.matrix, _targets(spec, table), held),
+        core, LOSSES[spec.task.name], OPTIMIZERS[optimizer](), examples,
         epochs=lesson.epochs, batch=lesson.batch, seed=seed, watch=watch,
     )  # fmt: skip
     return core, curve
@@ -106,7 +107,7 @@ def outputs(spec: ModelSpec, core: keras.Model, matrix: Matrix) -> Outputs:
         case Regression():
             return {spec.target.name: answers[:, 0]}
         case Multiclass(classes=classes):
-            return {"probabilities": answers, spec.explained: answers @ np.float32(classes)}
+            return {"probabilities": answers, spec.explained: answers @ np.asarray(classes, np.float32)}
 
 
 def _targets(spec: ModelSpec, table: Table) -> Floats:

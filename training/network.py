@@ -63,15 +63,12 @@ class Network(tf.Module):  # type: ignore[misc]
                 probability = tf.reduce_mean(tf.sigmoid(answers), axis=[1, 2])
                 return {event: probability} | ({complement: 1 - probability} if complement else {})
             case Regression():
-                return {
-                    self.spec.target.name: self.centre + self.spread * tf.reduce_mean(answers, axis=[1, 2])
-                }
+                target = self.centre + self.spread * tf.reduce_mean(answers, axis=[1, 2])
+                return {self.spec.target.name: target}
             case Multiclass(classes=classes):
                 shares = tf.reduce_mean(tf.nn.softmax(answers), axis=1)
-                return {
-                    "probabilities": shares,
-                    self.spec.explained: tf.linalg.matvec(shares, np.float32(classes)),
-                }
+                mean = tf.linalg.matvec(shares, tf.constant(classes, tf.float32))
+                return {"probabilities": shares, self.spec.explained: mean}
 
     def _explain(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
         """Integrated gradients (Sundararajan et al. 2017, arXiv:1703.01365) in the encoded space.
@@ -81,13 +78,13 @@ class Network(tf.Module):  # type: ignore[misc]
         """
         places, weights = np.polynomial.legendre.leggauss(NODES)
         start, end = self.encoding(self.encoding.baseline), self.encoding(x)
-        along = np.float32((places + 1) / 2)[:, None, None]
+        along = tf.constant((places + 1)[:, None, None] / 2, tf.float32)
         path = tf.reshape(start + along * (end - start), [-1, self.encoding.width])  # (NODES x rows, width)
         with tf.GradientTape() as tape:
             tape.watch(path)
             answered = self._outputs(path)[self.spec.explained]
         slopes = tf.reshape(tape.gradient(answered, path), [NODES, -1, self.encoding.width])
-        mean_slope = tf.tensordot(np.float32(weights / 2), slopes, 1)
+        mean_slope = tf.tensordot(tf.constant(weights / 2, tf.float32), slopes, 1)
         return {
             "attributions": self.encoding.per_feature((end - start) * mean_slope),
             "baseline": tf.identity(self.encoding.baseline),

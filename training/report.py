@@ -17,8 +17,11 @@ from service.manifest import Figure, Quality
 from service.spec import ModelSpec
 from training.descent import Curve, Watch
 
-UNITS = {"binary": "cross-entropy, nats", "multiclass": "cross-entropy, nats"}
-UNITS_OF_REGRESSION = "mean squared error, standard deviations squared"
+UNITS = {
+    "binary": "cross-entropy, nats",
+    "multiclass": "cross-entropy, nats",
+    "regression": "squared error, variances of the target",
+}
 # The files of training/data/, by the first of their names: what to credit and what is wrong in them.
 DATA = {
     "thoracic_surgery_raw.csv": (
@@ -31,7 +34,7 @@ DATA = {
     "winequality-red.csv": (
         "Wine Quality, UCI id 186, doi:10.24432/C56S3T, CC BY 4.0 (Cortez, Cerdeira, Almeida, Matos and"
         " Reis 2009): 1,599 red and 4,898 white vinhos verdes.",
-        "240 red and 937 white rows are exact copies of earlier ones; they stay together in every split and"
+        "240 red and 937 white rows are exact copies of earlier ones: they stay together in every split and"
         " every resample. Grades 3 and 9 have 30 and 5 rows.",
     ),
 }
@@ -86,14 +89,13 @@ def plot(path: Path, title: str, curve: Curve, unit: str) -> None:
         label = "epoch whose weights a member keeps" if place == 0 else None
         axes.axvline(kept, color="grey", linestyle=":", linewidth=1, label=label)
     axes.set(title=title, xlabel="epoch", ylabel=f"loss ({unit})")
-    axes.set_ylim(bottom=0)
     axes.legend()
     drawing.savefig(path, dpi=100, metadata={"Software": None})
 
 
 def loss_unit(spec: ModelSpec) -> str:
     """Name what the learning curve of this task counts in."""
-    return UNITS.get(spec.task.name, UNITS_OF_REGRESSION)
+    return UNITS[spec.task.name]
 
 
 def card(
@@ -123,14 +125,14 @@ def card(
 def _limits(spec: ModelSpec, files: Sequence[str]) -> Iterator[str]:
     if "thoracic_surgery_raw.csv" in files:
         yield "**Not for clinical use.** For research and teaching only."
-        yield "The inputs carry little signal: an AUC above 0.75 on this table is a leak until shown otherwise."
+        yield "The inputs carry little signal: an AUC above 0.75 here is a leak until shown otherwise."
         yield "One centre, one period, 70 deaths; it has been tried on no other hospital's patients."
     elif files:
         yield "Portuguese vinho verde of 2004 to 2007 only; the grades are one panel's medians."
     if not files:
         yield "A demonstration: the table is its own truth, there is nothing to generalise to."
     else:
-        yield "Beyond the range seen in training a value counts as that range's edge; the answer names the feature."
+        yield "Beyond the range seen in training a value counts as its edge; the answer names the feature."
 
 
 def _rows(quality: Quality) -> Iterator[tuple[str, str, str, str]]:

@@ -6,7 +6,7 @@ python -m training.survival --recipe lecture
 
 from collections.abc import Sequence
 
-from training.command import run
+from training.command import parser, run
 from training.fit import Recipe
 
 # Small and strongly held down: 70 deaths are few. The tumour's size is ordered, so its code is a number.
@@ -18,7 +18,7 @@ RECIPE = Recipe(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train, or measure the lecture's net, as the arguments say."""
-    run(__doc__, {"survival": RECIPE}, argv)
+    run({"survival": RECIPE}, parser(__doc__, ["survival"]).parse_args(argv))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ python -m training.wine --model wine_type --recipe lecture
 
 from collections.abc import Sequence
 
-from training.command import run
+from training.command import parser, run
 from training.fit import Recipe
 
 # gelu bends like relu, but smoothly, so that integrated gradients converge; the bins let the net turn at
@@ -24,7 +24,7 @@ RECIPES = {"wine_type": COLOUR, "wine_quality": GRADE, "wine_grade": GRADE}
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train, or measure the lecture's nets, as the arguments say."""
-    run(__doc__, RECIPES, argv)
+    run(RECIPES, parser(__doc__, list(RECIPES)).parse_args(argv))
 
 
 if __name__ == "__main__":
