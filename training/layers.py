@@ -97,23 +97,23 @@ def members(
     `bias` (outputs,) starts the last layer, which is linear. L2 weighs the kernels, not the biases.
     """
 
-    def dense(axes: str, units: int, name: str, **more: object) -> keras.layers.Layer:
-        # Glorot's uniform, times `count`: Keras counts the leading axis into the fan of each member.
-        start = keras.initializers.VarianceScaling(count, "fan_avg", "uniform")
-        decay = keras.regularizers.L2(l2) if l2 else None
+    def dense(incoming: int, units: int, members_apart: bool, **more: object) -> keras.layers.Layer:
+        # Glorot's uniform of one member; Keras would count the other members into its fan.
+        limit = (6 / (incoming + units)) ** 0.5
         return keras.layers.EinsumDense(
-            f"{axes},mio->bmo", (count, units), bias_axes="mo", kernel_initializer=start,
-            kernel_regularizer=decay, name=name, **more,
+            f"{'bmi' if members_apart else 'bi'},mio->bmo", (count, units), bias_axes="mo",
+            kernel_initializer=keras.initializers.RandomUniform(-limit, limit),
+            kernel_regularizer=keras.regularizers.L2(l2) if l2 else None, **more,
         )  # fmt: skip
 
     signal = inputs = keras.Input((width,), name="encoded")
-    axes = "bi"
-    for number, units in enumerate(hidden, start=1):
-        signal = dense(axes, units, f"hidden_{number}", activation=activation)(signal)
+    sizes = [width, *hidden]
+    for number, (incoming, units) in enumerate(pairwise(sizes), start=1):
+        signal = dense(incoming, units, number > 1, activation=activation, name=f"hidden_{number}")(signal)
         signal = keras.layers.Dropout(dropout, name=f"dropout_{number}")(signal) if dropout else signal
-        axes = "bmi"
     prior = keras.initializers.Constant(np.tile(bias, (count, 1)))
-    return keras.Model(inputs, dense(axes, outputs, "answer", bias_initializer=prior)(signal), name="members")
+    answer = dense(sizes[-1], outputs, bool(hidden), bias_initializer=prior, name="answer")
+    return keras.Model(inputs, answer(signal), name="members")
 
 
 def _levels(source: int, values: NDArray[np.float64]) -> list[Column]:

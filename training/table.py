@@ -83,9 +83,9 @@ def read(spec: ModelSpec) -> Table:
     the declaration.
     """
     source = SOURCES[spec.source_columns]
-    sha256 = {name: _verified(name) for name in source.files}
+    sha256 = {name: verified(DATA / name) for name in source.files}
     frame = source.frame()
-    return Table.of(checked(spec, frame), _targets(spec, frame), sha256)
+    return Table.of(checked(spec, frame), targets(spec, frame), sha256)
 
 
 def lecture_survival() -> Table:
@@ -94,9 +94,9 @@ def lecture_survival() -> Table:
     Only for the lecture's baseline: column 0 is the row number and 22 values of PRE5 are wrong.
     """
     spec = MODELS["survival"]
-    sha256 = {"thoracic_surgery_raw.csv": _verified("thoracic_surgery_raw.csv")}
+    sha256 = {"thoracic_surgery_raw.csv": verified(DATA / "thoracic_surgery_raw.csv")}
     frame = _raw_thoracic_surgery()
-    return Table.of(frame.iloc[:, :-1].to_numpy(np.float32), _targets(spec, frame), sha256)
+    return Table.of(frame.iloc[:, :-1].to_numpy(np.float32), targets(spec, frame), sha256)
 
 
 def checked(spec: ModelSpec, frame: pd.DataFrame) -> Matrix:
@@ -110,6 +110,30 @@ def checked(spec: ModelSpec, frame: pd.DataFrame) -> Matrix:
         _, _, index, name = violation.pointer.split("/")
         raise TableError(f"row {int(index) + 1}: {name}: {violation.detail}")
     return matrix
+
+
+def targets(spec: ModelSpec, frame: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the codes of the frame's true values, (n,). Raises TableError naming the first row at fault."""
+    target = spec.target
+    judge: TypeAdapter[Any] = TypeAdapter(Annotated[Any, target])
+    codes = np.empty(len(frame))
+    for index, code in enumerate(frame[target.source]):
+        try:
+            codes[index] = target.code(judge.validate_python(target.parse(f"{code:.17g}")))
+        except ValidationError:
+            raise _broken(index + 1, target) from None
+    return codes
+
+
+def verified(path: Path) -> str:
+    """Return the file's sha256. Raises TableError if it is not the one that SOURCES.md documents."""
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != SHA256[path.name]:
+        raise TableError(
+            f"{path.name} has sha256 {found}, SOURCES.md documents {SHA256[path.name]}; restore the file, or"
+            " document the new one in SOURCES.md and in training/table.py"
+        )
+    return found
 
 
 def repaired(frame: pd.DataFrame) -> pd.DataFrame:
@@ -137,33 +161,11 @@ def _row(spec: ModelSpec, number: int, codes: tuple[float, ...]) -> Row:
         raise _broken(number, feature) from None
 
 
-def _targets(spec: ModelSpec, frame: pd.DataFrame) -> NDArray[np.float64]:
-    target = spec.target
-    judge: TypeAdapter[Any] = TypeAdapter(Annotated[Any, target])
-    codes = np.empty(len(frame))
-    for index, code in enumerate(frame[target.source]):
-        try:
-            codes[index] = target.code(judge.validate_python(target.parse(f"{code:.17g}")))
-        except ValidationError:
-            raise _broken(index + 1, target) from None
-    return codes
-
-
 def _broken(number: int, feature: Feature) -> TableError:
     return TableError(
         f"row {number}: {feature.name} (column {feature.source}) is not {feature.allowed};"
         " correct the table, or the declaration if it is too narrow"
     )
-
-
-def _verified(name: str) -> str:
-    found = hashlib.sha256((DATA / name).read_bytes()).hexdigest()
-    if found != SHA256[name]:
-        raise TableError(
-            f"{name} has sha256 {found}, SOURCES.md documents {SHA256[name]}; restore the file, or document"
-            " the new one in SOURCES.md and in training/table.py"
-        )
-    return found
 
 
 def _truth_table() -> pd.DataFrame:

@@ -1,0 +1,113 @@
+import keras
+import numpy as np
+import pytest
+
+from training.descent import Examples, descend
+from training.fit import LOSSES, seeded
+from training.layers import members
+
+SQUARE = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]], np.float32)
+XOR = np.array([0, 1, 1, 0], np.float32)
+
+
+def fitted(rows, targets, held=None, count=1, hidden=(), **schedule):
+    seeded(3)
+    core = members(rows.shape[1], 1, np.zeros(1), count=count, hidden=hidden)
+    held = np.zeros((len(rows), count), bool) if held is None else held
+    examples = Examples(rows, np.repeat(targets[:, None, None], count, axis=1), held)
+    schedule = {"epochs": 300, "batch": 4, "rate": 0.1} | schedule
+    curve = descend(core, LOSSES["binary"], keras.optimizers.Adam(schedule.pop("rate")), examples, **schedule)
+    return core, curve
+
+
+def answers(core, rows):
+    return (core(rows).numpy()[:, 0, 0] > 0).astype(float).tolist()
+
+
+def test_a_hidden_layer_learns_xor():
+    """Two layers answer all four rows."""
+    core, _ = fitted(SQUARE, XOR, hidden=(8,))
+
+    assert answers(core, SQUARE) == XOR.tolist()
+
+
+def test_a_single_layer_cannot_learn_xor():
+    """A line has at most three of the four rows on their side; the best cross-entropy is log 2."""
+    core, curve = fitted(SQUARE, XOR)
+
+    assert answers(core, SQUARE) != XOR.tolist()
+    assert min(curve.training) >= np.log(2) - 1e-6
+
+
+def test_a_net_can_overfit_ten_rows():
+    """With capacity and no penalty, random labels of ten rows are learnt by heart."""
+    generator = np.random.default_rng(0)
+    rows, targets = generator.normal(size=(10, 4)).astype(np.float32), np.float32([0, 1] * 5)
+    core, curve = fitted(rows, targets, hidden=(32,), epochs=300, batch=5)
+
+    assert answers(core, rows) == targets.tolist()
+    assert curve.training[-1] < 0.01
+
+
+@pytest.fixture(scope="module")
+def noise():
+    """Labels of which the rows say little: fitting them to the end must make validation worse."""
+    generator = np.random.default_rng(1)
+    rows = generator.normal(size=(60, 5)).astype(np.float32)
+    return rows, (rows[:, 0] + 2 * generator.normal(size=60) > 0).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def halves():
+    held = np.zeros((60, 2), bool)
+    held[:30, 0] = held[30:, 1] = True
+    return held
+
+
+def test_fitting_stops_when_the_validation_error_turns_up(noise, halves):
+    """On noise it stops long before the last epoch, with the best epochs' weights and not the last ones."""
+    core, curve = fitted(*noise, halves, 2, hidden=(16,), batch=10, patience=20, rate=0.01)
+    last, _ = fitted(*noise, halves, 2, hidden=(16,), batch=10, rate=0.01, epochs=len(curve.training))
+    rows, targets = noise
+
+    def validation_error(net):
+        errors = LOSSES["binary"](np.repeat(targets[:, None, None], 2, axis=1), net(rows)).numpy()
+        return errors[halves].mean()
+
+    assert len(curve.training) == max(curve.kept) + 20 < 300
+    assert validation_error(core) < validation_error(last)
+
+
+def test_each_member_keeps_its_own_best_epoch(noise, halves):
+    """What the members hold back differs, and so do the epochs they stop at; the curve shows their mean."""
+    core, curve = fitted(*noise, halves, 2, hidden=(16,), batch=10, patience=20, rate=0.01)
+    rows, targets = noise
+    errors = LOSSES["binary"](np.repeat(targets[:, None, None], 2, axis=1), core(rows)).numpy()
+    best = [errors[halves[:, member], member].mean() for member in (0, 1)]
+
+    assert len(set(curve.kept)) == 2
+    assert np.mean(best) <= min(curve.validation) + 1e-6
+
+
+def test_held_back_rows_are_not_fitted(noise, halves):
+    """Other labels on the held-back rows change no weight of the member that holds them back."""
+    rows, targets = noise
+    other = targets.copy()
+    other[:30] = 1 - other[:30]
+    one, two = (
+        fitted(rows, labels, halves, 2, epochs=5, batch=10)[0].get_weights()[0] for labels in (targets, other)
+    )
+
+    assert np.array_equal(one[0], two[0])
+    assert not np.array_equal(one[1], two[1])
+
+
+def test_without_patience_every_epoch_runs_and_is_told(noise):
+    """Each epoch is announced by its number; without validation its error is not a number but zero rows'."""
+    told = []
+    _, curve = fitted(*noise, epochs=4, batch=7, watch=lambda epoch, error: told.append(epoch))
+
+    assert told == [1, 2, 3, 4]
+    assert len(curve.training) == 4
+    assert curve.validation == []
+    assert curve.kept == [4]
