@@ -1,0 +1,69 @@
+import pytest
+
+from service.manifest import Manifest
+from training import and_gate, command, survival, wine
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The AND gate trained by its script, with its artifacts folder."""
+    root = tmp_path_factory.mktemp("published")
+    and_gate.main(["--artifacts", str(root)])
+    return root
+
+
+def test_a_script_publishes_a_complete_artifact(trained):
+    """SavedModel, manifest, card and learning curve; the manifest lists them with the figures."""
+    folder = trained / "and_gate" / "1"
+    manifest = Manifest.read(folder)
+
+    assert {"saved_model.pb", "card.md", "learning_curve.png"} < set(manifest.files)
+    assert manifest.quality.metrics["accuracy"].value == 1
+    assert manifest.quality.baseline["accuracy"].value == 0.75
+    assert manifest.training.parameters == 17
+
+
+def test_the_card_names_purpose_data_metrics_and_command(trained):
+    """A person reads beside the artifact what it is and how it was made."""
+    card = (trained / "and_gate" / "1" / "card.md").read_text()
+
+    for part in (
+        "x1 AND x2",
+        "truth table",
+        "| accuracy | 1.0000 |",
+        "python -m training.and_gate",
+        "parameters: 17",
+    ):
+        assert part in card
+
+
+def test_training_an_existing_version_is_refused_before_it_starts(trained, capsys):
+    """The exit names the model, the version and what to do, and nothing is fitted first."""
+    with pytest.raises(SystemExit, match=r"and_gate: .* leave the version out"):
+        and_gate.main(["--artifacts", str(trained), "--version", "1"])
+
+    assert "Total params" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("script", [and_gate, survival, wine])
+def test_help_shows_the_command_to_run(script, capsys):
+    """--help prints the script's docstring with an example, and exits well."""
+    with pytest.raises(SystemExit) as caught:
+        script.main(["--help"])
+
+    assert caught.value.code == 0
+    assert "python -m training." in capsys.readouterr().out
+
+
+def test_folds_of_a_tiny_run_are_described_in_the_protocol(tables, quick, small):
+    """Quality says on how many rows and folds it was measured, beside the baseline's figures."""
+    arguments = command.parser(None, ["survival"]).parse_args(["--resamples", "20"])
+    spec = command.MODELS["survival"]
+    quality = command.measure(
+        spec, small["survival"], command.trivial(spec), command.trivial(spec), 3, arguments
+    )
+
+    assert "3 folds" in quality.protocol
+    assert quality.rows == 160
+    assert quality.metrics == quality.baseline
+    assert quality.metrics["brier"].low < quality.metrics["brier"].value < quality.metrics["brier"].high
