@@ -17,46 +17,54 @@ import pytest
 from service.models import MODELS
 
 ROOT = Path(__file__).parent.parent
-START_TIMEOUT_S = 60
+TIMEOUT_S = 60
 
 
 class Server:
-    """`python -m service` on a free port of loopback, with its log."""
+    """`python -m service` on a free port of loopback, with its log; it ends with its `with` block."""
 
-    def __init__(self, *arguments: str, **environment: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "service", "--port", "0", *arguments],
-            cwd=ROOT,
-            env={**os.environ, **environment},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stderr is not None
+    def __init__(self, *arguments: str, workers: int = 1) -> None:
+        command = [sys.executable, "-m", "service", "--port", "0", "--workers", str(workers), *arguments]
+        self.process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
         self.log: list[str] = []
-        for line in self.process.stderr:
+        self.url = self._await_start(workers)
+        # A pipe that nobody empties would stop the service.
+        self._rest = Thread(target=self.log.extend, args=[self.process.stderr], daemon=True)
+        self._rest.start()
+
+    def _await_start(self, workers: int) -> str:
+        """Read the log until every worker has loaded; return the address."""
+        for line in self.process.stderr or ():
             self.log.append(line)
-            if found := re.search(r"http://127\.0\.0\.1:(\d+)", line):
-                self.url = found[0]
-                # A pipe that nobody empties would stop the service.
-                self._rest = Thread(target=self.log.extend, args=[self.process.stderr])
-                self._rest.start()
-                return
-        raise AssertionError("".join(self.log))
+            text = "".join(self.log)
+            found = re.search(r"http://127\.0\.0\.1:\d+", text)
+            if found and text.count("Application startup complete") == workers:
+                return found[0]
+        raise AssertionError("the service ended: " + "".join(self.log))
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Send the signal, and return the exit code."""
         self.process.send_signal(how)
-        code = self.process.wait(timeout=START_TIMEOUT_S)
+        code = self.process.wait(timeout=TIMEOUT_S)
         self._rest.join()
         return code
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self._rest.join()
+        if self.process.stderr:
+            self.process.stderr.close()
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    if server.process.poll() is None:
-        server.stop()
+    with Server() as server:
+        yield server
 
 
 def test_it_answers_for_every_model(server: Server) -> None:
@@ -114,20 +122,21 @@ def test_bytes_that_are_not_http_do_no_harm(server: Server) -> None:
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_is_a_success(how: signal.Signals) -> None:
     """SIGTERM and SIGINT end the process with exit code 0, and nothing in the log is an error."""
-    server = Server(LOG_LEVEL="info")
+    with Server() as server:
+        assert httpx.get(f"{server.url}/health/ready").status_code == 200
+        assert server.stop(how) == 0
 
-    assert server.stop(how) == 0
     assert "Traceback" not in "".join(server.log)
     assert "ERROR" not in "".join(server.log)
 
 
 def test_the_log_of_a_process_holds_no_value() -> None:
     """What reaches stderr of the real process at debug level repeats nothing of a request."""
-    server = Server("--log-level", "debug")
     wrong = {"instances": [{"age": "MARKER", "MARKER": 1}]}
-    httpx.post(f"{server.url}/models/survival/predict?MARKER", json=wrong, headers={"MARKER": "MARKER"})
-    httpx.get(f"{server.url}/MARKER")
-    server.stop()
+    with Server("--log-level", "debug") as server:
+        httpx.post(f"{server.url}/models/survival/predict?MARKER", json=wrong, headers={"MARKER": "MARKER"})
+        httpx.get(f"{server.url}/MARKER")
+        server.stop()
 
     text = "".join(server.log)
     assert "POST /models/survival/predict 422" in text
@@ -136,13 +145,12 @@ def test_the_log_of_a_process_holds_no_value() -> None:
 
 def test_workers_answer_from_several_processes() -> None:
     """--workers 2 serves, and stops with 0."""
-    server = Server("--workers", "2")
     body = {"instances": [dict(MODELS["and_gate"].example)]}
-    # Each worker listens once it has loaded; the socket queues until then.
-    response = httpx.post(f"{server.url}/models/and_gate/predict", json=body, timeout=START_TIMEOUT_S)
+    with Server(workers=2) as server:
+        response = httpx.post(f"{server.url}/models/and_gate/predict", json=body)
 
-    assert response.status_code == 200
-    assert server.stop() == 0
+        assert response.status_code == 200
+        assert server.stop() == 0
 
 
 def test_help_shows_every_setting_and_an_example() -> None:
@@ -164,7 +172,7 @@ def test_a_gpu_that_is_not_there_ends_the_start_with_a_reason(tmp_path: Path) ->
         env={**os.environ, "DEVICE": "gpu", "CUDA_VISIBLE_DEVICES": "-1"},
         capture_output=True,
         text=True,
-        timeout=START_TIMEOUT_S,
+        timeout=TIMEOUT_S,
     )
 
     assert ended.returncode != 0
