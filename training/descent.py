@@ -37,13 +37,12 @@ class Examples:
 class Curve:
     """Mean error of the members per epoch, dropout off and penalties left out.
 
-    `validation` is empty where nothing was held back; `kept` has the epoch, from 1, whose weights each
-    member kept.
+    `validation` is empty where nothing was held back; `kept` is the epoch, from 1, whose weights stayed.
     """
 
     training: list[float]
     validation: list[float]
-    kept: list[int]
+    kept: int
 
 
 def descend(
@@ -52,30 +51,28 @@ def descend(
 ) -> Curve:  # fmt: skip
     """Fit `core`, [n, e] to [n, m x k], in place.
 
-    Each member keeps the weights of its best epoch; fitting stops when none has improved for `patience`
-    epochs. With `patience` 0 every epoch runs and the last weights stay.
+    Stops when the members' mean validation error has not improved for `patience` epochs, and goes back
+    to the best one: all together, because one member's own part is small and its best epoch mostly chance.
+    With `patience` 0 every epoch runs and the last weights stay.
     """
     step, measure = _graphs(core, loss, optimizer, examples, batch)
     generator = np.random.default_rng(seed)
-    best, weights = np.full(examples.held_back.shape[1], np.inf), core.get_weights()
-    kept = np.full(best.shape, epochs)
-    training, validation = [], []
+    best, kept, weights = np.inf, epochs, core.get_weights()
+    training: list[float] = []
+    validation: list[float] = []
     for epoch in range(1, epochs + 1):
         step(tf.constant(generator.permutation(len(examples.rows)), tf.int32))
-        fitted, held = (errors.numpy() for errors in measure())
-        training.append(float(fitted.mean()))
-        validation.append(float(held.mean()))
+        for errors, error in zip((training, validation), measure(), strict=True):
+            errors.append(float(error))
         if watch:
             watch(epoch, validation[-1])
-        if patience:
-            better = held < best
-            best[better], kept[better] = held[better], epoch
-            weights = _chosen(better, core.get_weights(), weights)
-            if epoch - kept.max() >= patience:
-                break
+        if patience and validation[-1] < best:
+            best, kept, weights = validation[-1], epoch, core.get_weights()
+        if patience and epoch - kept >= patience:
+            break
     if patience:
         core.set_weights(weights)
-    return Curve(training, validation if examples.held_back.any() else [], kept.tolist())
+    return Curve(training, validation if examples.held_back.any() else [], kept)
 
 
 def _graphs(
@@ -100,18 +97,10 @@ def _graphs(
 
     def measure() -> tuple[tf.Tensor, tf.Tensor]:
         errors = loss(targets, tf.reshape(core(rows, training=False), shape))
-        return _mean(errors, 1 - held), _mean(errors, held)
+        return tf.reduce_mean(_mean(errors, 1 - held)), tf.reduce_mean(_mean(errors, held))
 
     return tf.function(step), tf.function(measure)
 
 
 def _mean(errors: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(errors * weights, axis=0) / tf.maximum(tf.reduce_sum(weights, axis=0), 1e-9)
-
-
-def _chosen(better: NDArray[np.bool_], new: list[Floats], old: list[Floats]) -> list[Floats]:
-    """Return the weights, each (m, ...), with those of the members that got better replaced."""
-    return [
-        np.where(better.reshape(-1, *[1] * (one.ndim - 1)), one, other)
-        for one, other in zip(new, old, strict=True)
-    ]

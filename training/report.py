@@ -85,9 +85,7 @@ def plot(path: Path, title: str, curve: Curve, unit: str) -> None:
     axes.plot(epochs, curve.training, label="training rows")
     if curve.validation:
         axes.plot(epochs, curve.validation, label="validation rows")
-    for place, kept in enumerate(sorted(set(curve.kept))):
-        label = "epoch whose weights a member keeps" if place == 0 else None
-        axes.axvline(kept, color="grey", linestyle=":", linewidth=1, label=label)
+    axes.axvline(curve.kept, color="grey", linestyle=":", label=f"weights of epoch {curve.kept} kept")
     axes.set(title=title, xlabel="epoch", ylabel=f"loss ({unit})")
     axes.legend()
     drawing.savefig(path, dpi=100, metadata={"Software": None})
