@@ -4,7 +4,6 @@ import gc
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fastapi import FastAPI
@@ -12,7 +11,7 @@ from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service import problems
+from service import __version__, problems
 from service.limits import BodyLimit
 from service.models import MODELS
 from service.registry import Registry
@@ -34,7 +33,7 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
     settings = settings or Settings()
     app = FastAPIOffline(
         title="Tabular model server",
-        version=_version(),
+        version=__version__,
         description=DESCRIPTION,
         lifespan=_lifespan(settings, registry),
         redirect_slashes=False,
@@ -106,10 +105,3 @@ def _name_problems(responses: dict[str, Any]) -> None:
     for code, response in responses.items():
         if int(code) >= 400 and "content" in response:
             response["content"] = {problems.MEDIA_TYPE: response["content"]["application/json"]}
-
-
-def _version() -> str:
-    try:
-        return version("tabular-model-server")
-    except PackageNotFoundError:
-        return "unversioned"

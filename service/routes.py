@@ -131,6 +131,8 @@ async def _answer(request: Request, action: Action, version: int | None) -> Resp
 
 def _reader(request: Request, judge: Judge) -> Callable[[bytes], Instances]:
     """What reads this request's media type. Raises UnsupportedMedia."""
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMedia("The body has a Content-Encoding; send it as it is.")
     media, _, parameters = request.headers.get("content-type", "").partition(";")
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
     readers = {"application/json": judge.json, "text/csv": lambda body: read_csv(judge, body)}

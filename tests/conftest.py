@@ -1,111 +1,22 @@
-"""Fixtures: the app in process over a servable that does arithmetic: most tests load no TensorFlow."""
+"""Fixtures: every declared model, answered by arithmetic, in process."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator
 
 import httpx
-import numpy as np
 import pytest
-from fastapi import FastAPI
 
+from mean_servable import MeanServable
+from servers import client_of
 from service.app import create_app
-from service.features import Matrix
-from service.manifest import Manifest
 from service.models import MODELS
 from service.registry import Registry
 from service.settings import Settings
-from service.spec import Binary, ModelSpec, Multiclass, Outputs
+from service.spec import ModelSpec
 
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
-
-
-class MeanServable:
-    """Answers from the mean m of a row: probability m / (1 + m), grade m, or the class of that share."""
-
-    def __init__(self, spec: ModelSpec, version: int = 1) -> None:
-        self.spec = spec
-        self.version = version
-        self.card = f"# {spec.title}\n"
-        self.manifest = manifest_of(spec, version)
-
-    def predict(self, matrix: Matrix) -> Outputs:
-        mean = matrix.mean(axis=1)
-        share = mean / (1 + mean)
-        match self.spec.task:
-            case Binary(event=event, complement=complement):
-                return {event: share} | ({complement: 1 - share} if complement else {})
-            case Multiclass(classes=classes):
-                probabilities = np.full((len(mean), len(classes)), 1 / len(classes), np.float32)
-                place = (share * (len(classes) - 1)).astype(int)
-                probabilities[np.arange(len(mean)), place] += share
-                probabilities /= 1 + share[:, None]
-                return {
-                    "probabilities": probabilities,
-                    self.spec.explained: (probabilities * np.asarray(classes))
-                    .sum(axis=1)
-                    .astype(np.float32)
-                    .round(4),
-                }
-            case _:
-                return {self.spec.target.name: mean}
-
-    def explain(self, matrix: Matrix) -> Outputs:
-        zeros = np.zeros((1, matrix.shape[1]), np.float32)
-        for column, feature in enumerate(self.spec.features):
-            zeros[0, column] = min(feature.levels.values(), default=0)
-        attributions = matrix / matrix.shape[1]
-        return {
-            "attributions": attributions,
-            "prediction": attributions.sum(axis=1),
-            "baseline": zeros,
-            "baseline_prediction": np.zeros(1, np.float32),
-        }
-
-
-def manifest_of(spec: ModelSpec, version: int = 1) -> Manifest:
-    """A manifest that agrees with the declaration; training saw each feature's whole physical range."""
-    from service.manifest import Column, GraphOutput, threshold_of
-
-    prior = {"binary": [0.851, 0.149], "regression": [5.8], "multiclass": [0.0, 0.1, 0.3, 0.4, 0.2, 0.0, 0.0]}
-    seen = {
-        feature.name: {
-            "low": feature.low if feature.low is not None else min(feature.levels.values(), default=0),
-            "high": feature.high if feature.high is not None else max(feature.levels.values(), default=1),
-            "quantiles": [0.0] * 11,
-            "levels": sorted(feature.levels.values()) or None,
-        }
-        for feature in spec.features
-    }
-    return Manifest.model_validate(
-        {
-            "model": spec.name,
-            "version": version,
-            "task": spec.task.name,
-            "features": [Column.of(feature) for feature in spec.features],
-            "target": Column.of(spec.target),
-            "outputs": [GraphOutput.of(output) for output in spec.outputs],
-            "explained": spec.explained,
-            "threshold": threshold_of(spec),
-            "prior": prior[spec.task.name],
-            "seen": seen,
-            "training": {
-                "recipe": "mean",
-                "seed": 0,
-                "rows": 0,
-                "parameters": 0,
-                "data_sha256": {},
-                "code_revision": "unknown",
-                "libraries": {},
-            },
-            "quality": {"protocol": "none", "rows": 0, "metrics": {}, "baseline": {}},
-            "golden": {"inputs": [], "outputs": {}},
-            "files": {},
-        }
-    )
 
 
 @pytest.fixture(scope="session")
@@ -117,20 +28,8 @@ def registry() -> Registry:
     return registry
 
 
-Client = httpx.AsyncClient
-
-
-@asynccontextmanager
-async def client_of(app: FastAPI) -> AsyncIterator[Client]:
-    """A client of the app in process; the app answers its own bugs, so they must not reach the client."""
-    async with app.router.lifespan_context(app):
-        transport = httpx.ASGITransport(app, raise_app_exceptions=True)
-        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
-            yield client
-
-
 @pytest.fixture(scope="session")
-async def client(registry: Registry) -> AsyncIterator[Client]:
+async def client(registry: Registry) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the service over arithmetic."""
     async with client_of(create_app(Settings(), registry)) as client:
         yield client
@@ -140,13 +39,3 @@ async def client(registry: Registry) -> AsyncIterator[Client]:
 def spec(request: pytest.FixtureRequest) -> ModelSpec:
     """Each declared model in turn."""
     return request.param
-
-
-def changed(spec: ModelSpec, **values: Any) -> dict[str, Any]:
-    """The model's example row with some of its values changed."""
-    return dict(spec.example) | values
-
-
-def without(row: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The row without one of its fields."""
-    return {key: value for key, value in row.items() if key != name}

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from conftest import changed, without
+from rows import changed, without
 from service.features import Feature
 from service.spec import Binary, ModelSpec
 
@@ -230,6 +230,13 @@ async def test_an_undefined_field_of_the_envelope_is_refused(
 async def test_other_media_types_are_refused(post: Any, spec: ModelSpec, media: str) -> None:
     """Neither JSON nor CSV gives 415, even if the bytes would parse."""
     refused(await post(spec.example, media=media), 415)
+
+
+async def test_an_encoded_body_is_refused(client: httpx.AsyncClient, spec: ModelSpec) -> None:
+    """A gzip body is told so, not that it is malformed JSON."""
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+
+    refused(await client.post(f"/models/{spec.name}/predict", content=b"", headers=headers), 415)
 
 
 async def test_json_may_name_its_charset(post: Any, spec: ModelSpec) -> None:

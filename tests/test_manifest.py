@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import manifest_of
+from mean_servable import manifest_of
 from service.errors import ArtifactRejected
 from service.manifest import Manifest, changed_files, differences, digests
 from service.models import MODELS

@@ -7,7 +7,8 @@ import httpx
 import numpy as np
 import pytest
 
-from conftest import MeanServable, client_of
+from mean_servable import MeanServable
+from servers import client_of
 from service import errors
 from service.app import create_app
 from service.errors import ArtifactRejected, DeviceUnavailable, ModelFailure, RefusedBody, ServiceError

@@ -7,7 +7,8 @@ import httpx
 import pytest
 from pydantic import TypeAdapter
 
-from conftest import MeanServable, client_of
+from mean_servable import MeanServable
+from servers import client_of
 from service.app import create_app
 from service.models import MODELS
 from service.registry import Registry

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from conftest import changed, client_of
+from rows import changed
+from servers import client_of
 from service.app import create_app, load
 from service.errors import ArtifactRejected, DeviceUnavailable, ModelFailure
 from service.features import to_matrix

@@ -2,63 +2,18 @@
 
 import asyncio
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread
 
 import httpx
 import pytest
 
+from servers import ROOT, TIMEOUT_S, Server
 from service.models import MODELS
-
-ROOT = Path(__file__).parent.parent
-TIMEOUT_S = 60
-
-
-class Server:
-    """`python -m service` on a free port of loopback, with its log; it ends with its `with` block."""
-
-    def __init__(self, *arguments: str, workers: int = 1) -> None:
-        command = [sys.executable, "-m", "service", "--port", "0", "--workers", str(workers), *arguments]
-        self.process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-        self.log: list[str] = []
-        self.url = self._await_start(workers)
-        # A pipe that nobody empties would stop the service.
-        self._rest = Thread(target=self.log.extend, args=[self.process.stderr], daemon=True)
-        self._rest.start()
-
-    def _await_start(self, workers: int) -> str:
-        """Read the log until every worker has loaded; return the address."""
-        for line in self.process.stderr or ():
-            self.log.append(line)
-            text = "".join(self.log)
-            found = re.search(r"http://127\.0\.0\.1:\d+", text)
-            if found and text.count("Application startup complete") == workers:
-                return found[0]
-        raise AssertionError("the service ended: " + "".join(self.log))
-
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """Send the signal, and return the exit code."""
-        self.process.send_signal(how)
-        code = self.process.wait(timeout=TIMEOUT_S)
-        self._rest.join()
-        return code
-
-    def __enter__(self) -> "Server":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        self._rest.join()
-        if self.process.stderr:
-            self.process.stderr.close()
 
 
 @pytest.fixture(scope="module")

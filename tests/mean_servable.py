@@ -1,0 +1,90 @@
+"""A servable that does arithmetic, so that most tests load no TensorFlow."""
+
+import numpy as np
+
+from service.features import Matrix
+from service.manifest import Column, GraphOutput, Manifest, threshold_of
+from service.spec import Binary, ModelSpec, Multiclass, Outputs
+
+
+class MeanServable:
+    """Answers from the mean m of a row: probability m / (1 + m), grade m, or the class of that share."""
+
+    def __init__(self, spec: ModelSpec, version: int = 1) -> None:
+        self.spec = spec
+        self.version = version
+        self.card = f"# {spec.title}\n"
+        self.manifest = manifest_of(spec, version)
+
+    def predict(self, matrix: Matrix) -> Outputs:
+        mean = matrix.mean(axis=1)
+        share = mean / (1 + mean)
+        match self.spec.task:
+            case Binary(event=event, complement=complement):
+                return {event: share} | ({complement: 1 - share} if complement else {})
+            case Multiclass(classes=classes):
+                probabilities = np.full((len(mean), len(classes)), 1 / len(classes), np.float32)
+                place = (share * (len(classes) - 1)).astype(int)
+                probabilities[np.arange(len(mean)), place] += share
+                probabilities /= 1 + share[:, None]
+                return {
+                    "probabilities": probabilities,
+                    self.spec.explained: (probabilities * np.asarray(classes))
+                    .sum(axis=1)
+                    .astype(np.float32)
+                    .round(4),
+                }
+            case _:
+                return {self.spec.target.name: mean}
+
+    def explain(self, matrix: Matrix) -> Outputs:
+        zeros = np.zeros((1, matrix.shape[1]), np.float32)
+        for column, feature in enumerate(self.spec.features):
+            zeros[0, column] = min(feature.levels.values(), default=0)
+        attributions = matrix / matrix.shape[1]
+        return {
+            "attributions": attributions,
+            "prediction": attributions.sum(axis=1),
+            "baseline": zeros,
+            "baseline_prediction": np.zeros(1, np.float32),
+        }
+
+
+def manifest_of(spec: ModelSpec, version: int = 1) -> Manifest:
+    """A manifest that agrees with the declaration; training saw each feature's whole physical range."""
+    prior = {"binary": [0.851, 0.149], "regression": [5.8], "multiclass": [0.0, 0.1, 0.3, 0.4, 0.2, 0.0, 0.0]}
+    seen = {
+        feature.name: {
+            "low": feature.low if feature.low is not None else min(feature.levels.values(), default=0),
+            "high": feature.high if feature.high is not None else max(feature.levels.values(), default=1),
+            "quantiles": [0.0] * 11,
+            "levels": sorted(feature.levels.values()) or None,
+        }
+        for feature in spec.features
+    }
+    return Manifest.model_validate(
+        {
+            "model": spec.name,
+            "version": version,
+            "task": spec.task.name,
+            "features": [Column.of(feature) for feature in spec.features],
+            "target": Column.of(spec.target),
+            "outputs": [GraphOutput.of(output) for output in spec.outputs],
+            "explained": spec.explained,
+            "threshold": threshold_of(spec),
+            "prior": prior[spec.task.name],
+            "seen": seen,
+            "training": {
+                "recipe": "mean",
+                "seed": 0,
+                "rows": 0,
+                "parameters": 0,
+                "data_sha256": {},
+                "code_revision": "unknown",
+                "libraries": {},
+            },
+            "quality": {"protocol": "none", "rows": 0, "metrics": {}, "baseline": {}},
+            "golden": {"inputs": [], "outputs": {}},
+            "files": {},
+        }
+    )

@@ -1,0 +1,66 @@
+"""Two ways to reach the service: the app in process, and a real process on a real socket."""
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from threading import Thread
+
+import httpx
+from fastapi import FastAPI
+
+ROOT = Path(__file__).parent.parent
+TIMEOUT_S = 60
+
+
+@asynccontextmanager
+async def client_of(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the app in process; the app answers its own bugs, so they must not reach the client."""
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app, raise_app_exceptions=True)
+        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+            yield client
+
+
+class Server:
+    """`python -m service` on a free port of loopback, with its log; it ends with its `with` block."""
+
+    def __init__(self, *arguments: str, workers: int = 1) -> None:
+        command = [sys.executable, "-m", "service", "--port", "0", "--workers", str(workers), *arguments]
+        self.process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        self.log: list[str] = []
+        self.url = self._await_start(workers)
+        # A pipe that nobody empties would stop the service.
+        self._rest = Thread(target=self.log.extend, args=[self.process.stderr], daemon=True)
+        self._rest.start()
+
+    def _await_start(self, workers: int) -> str:
+        """Read the log until every worker has loaded; return the address."""
+        for line in self.process.stderr or ():
+            self.log.append(line)
+            text = "".join(self.log)
+            found = re.search(r"http://127\.0\.0\.1:\d+", text)
+            if found and text.count("Application startup complete") == workers:
+                return found[0]
+        raise AssertionError("the service ended: " + "".join(self.log))
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Send the signal, and return the exit code."""
+        self.process.send_signal(how)
+        code = self.process.wait(timeout=TIMEOUT_S)
+        self._rest.join()
+        return code
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self._rest.join()
+        if self.process.stderr:
+            self.process.stderr.close()
