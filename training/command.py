@@ -94,7 +94,8 @@ def study(spec: ModelSpec, arguments: argparse.Namespace) -> Path:
     report.show(spec, quality)
     folder: Path = arguments.runs / "lecture" / spec.name
     folder.mkdir(parents=True, exist_ok=True)
-    report.plot(folder / "learning_curve.png", f"{spec.name}, the lecture's net", curve, "as compiled")
+    unit = report.loss_unit(spec, standardised=False)
+    report.plot(folder / "learning_curve.png", f"{spec.name}, the lecture's net", curve, unit)
     (folder / "metrics.json").write_text(quality.model_dump_json(indent=1) + "\n", encoding="utf-8")
     facts = {"parameters": core.count_params(), "optimizer": arguments.optimizer}
     _write_card(folder, spec, f"{spec.title}: the lecture's net", table, quality, facts, arguments)
@@ -134,7 +135,7 @@ def _beside(
     folder: Path, version: int,
 ) -> None:  # fmt: skip
     title = f"{spec.name}, version {version}"
-    report.plot(folder / "learning_curve.png", title, fitted.curve, report.loss_unit(spec))
+    report.plot(folder / "learning_curve.png", title, fitted.curve, report.loss_unit(spec, standardised=True))
     facts = {"parameters": fitted.network.parameters, "rows": len(table), "seed": arguments.seed}
     _write_card(folder, spec, f"{spec.title} ({title})", table, quality, facts, arguments)
 

@@ -20,7 +20,6 @@ from training.descent import Curve, Watch
 UNITS = {
     "binary": "cross-entropy, nats",
     "multiclass": "cross-entropy, nats",
-    "regression": "squared error, variances of the target",
 }
 # The files of training/data/, by the first of their names: what to credit and what is wrong in them.
 DATA = {
@@ -91,9 +90,10 @@ def plot(path: Path, title: str, curve: Curve, unit: str) -> None:
     drawing.savefig(path, dpi=100, metadata={"Software": None})
 
 
-def loss_unit(spec: ModelSpec) -> str:
-    """Name what the learning curve of this task counts in."""
-    return UNITS[spec.task.name]
+def loss_unit(spec: ModelSpec, *, standardised: bool) -> str:
+    """Name what the learning curve counts in; the default recipe fits a regression's target standardised."""
+    square = "variances of the target" if standardised else f"{spec.target.unit} squared"
+    return UNITS.get(spec.task.name, f"squared error, {square}")
 
 
 def card(
