@@ -1,7 +1,14 @@
 """Train the three models of the wine table: colour, grade as a number, grade as a class.
 
-python -m training.wine
-python -m training.wine --model wine_type --recipe lecture
+    python -m training.wine
+    python -m training.wine --model wine_type --recipe lecture
+
+100 s for all three on two cores. On five folds, seed 1, copies together, beside the trivial baseline and
+the lecture's 30 relu on raw inputs (110 s for all three):
+
+    wine_type      log-loss 0.0222 (34 errors of 6,497)   0.558   0.0658
+    wine_quality   RMSE     0.683                         0.873   0.770
+    wine_grade     log-loss 1.011                         1.274   1.132
 """
 
 from collections.abc import Sequence
