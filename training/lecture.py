@@ -5,7 +5,8 @@
 The lecture gives layers, epochs and batch for AND (2, 4 relu, 1 sigmoid: 17 parameters) and for survival
 (17 raw inputs with the patient's row number, 30 relu, 1 sigmoid: 571 parameters), both with 500 epochs in
 batches of 4. For the wines it gives losses only: the same 30 relu stand on the 12 raw inputs here, for
-100 epochs in batches of 32. What they score stands in the scripts. Knows Keras and the declarations; knows nothing of artifacts.
+100 epochs in batches of 32. What they score stands in the scripts. Knows Keras and the declarations;
+knows nothing of artifacts.
 """
 
 from dataclasses import dataclass
