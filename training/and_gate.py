@@ -20,8 +20,9 @@ from training.fit import Recipe, fit_predict
 from training.folds import FitPredict
 from training.table import read
 
-# tanh, because a relu unit that is silent on all four rows stays so; the rate is for so few steps.
-RECIPE = Recipe(hidden=(4,), members=1, activation="tanh", epochs=500, rate=0.1, folds=0)
+# tanh, because a relu unit that is silent on all four rows stays so; the rate is for so few steps. Without
+# the penalty the gate becomes a cliff, along which attributions no longer add up (1.6e-2 with 32 nodes).
+RECIPE = Recipe(hidden=(4,), members=1, activation="tanh", epochs=500, rate=0.1, l2=1e-4, folds=0)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

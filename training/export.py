@@ -38,6 +38,8 @@ from training.table import Table
 QUANTILES = np.linspace(0, 1, 11)
 # The reloaded graph runs the same kernels on the same machine: it may differ by the order of a sum.
 SAME = 1e-5
+# What attributions may leave unexplained, in the unit of the explained output.
+UNEXPLAINED = 1e-4
 LIBRARIES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn")
 
 
@@ -52,7 +54,8 @@ def export(
     """Publish the network as root/<model>/<version>, the next free version by default; return the folder.
 
     `beside` is called with the folder and the version to write the card and plots before files are
-    digested. Raises ExportError if the version exists or if the reloaded artifact differs from the network.
+    digested. Raises ExportError if the version exists, if the reloaded artifact differs from the network,
+    or if the attributions do not add up.
     """
     spec = network.spec
     place = unpublished(root / spec.name, version)
@@ -70,6 +73,7 @@ def export(
             quality=quality, golden=golden, files=digests(folder),
         ).write(folder)  # fmt: skip
         compare(folder, network, np.asarray(golden.inputs, np.float32))
+        complete(network, table.matrix[:1000])
     return place
 
 
@@ -106,6 +110,18 @@ def compare(folder: Path, network: Network, rows: Matrix) -> None:
                     f"{name}: {output} differs by {apart:g} after reloading, at most {SAME:g} is rounding;"
                     " something in the graph is not saved with it"
                 )
+
+
+def complete(network: Network, rows: Matrix) -> None:
+    """Raise ExportError if the attributions of `rows` do not add up to the predictions."""
+    answers = {name: values.numpy() for name, values in network.explain(tf.constant(rows)).items()}
+    change = answers["prediction"] - answers["baseline_prediction"]
+    residual = float(np.abs(change - answers["attributions"].sum(axis=1)).max())
+    if not residual <= UNEXPLAINED:
+        raise ExportError(
+            f"attributions leave {residual:g} of a prediction unexplained, at most {UNEXPLAINED:g} is allowed;"
+            " penalise the weights more, or use more nodes in training/network.py"
+        )
 
 
 def golden_inputs(spec: ModelSpec, matrix: Matrix) -> Matrix:

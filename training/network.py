@@ -14,8 +14,8 @@ from service.features import Matrix
 from service.spec import Binary, ModelSpec, Multiclass, Outputs, Regression
 from training.layers import Encoding
 
-# Gauss-Legendre nodes on [0, 1]: 32 integrate the path of these smooth nets to about 1e-6.
-NODES = 32
+# Gauss-Legendre nodes on [0, 1]. The AND gate's is the steepest path: 32 nodes miss 6e-4 of it, 64 miss 2e-7.
+NODES = 64
 
 
 class Network(tf.Module):  # type: ignore[misc]

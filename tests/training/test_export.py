@@ -8,7 +8,10 @@ import tensorflow as tf
 from service.features import part_violations
 from service.manifest import Figure, Manifest, Quality, changed_files, differences
 from service.models import MODELS
+from training import and_gate
 from training.export import ExportError, compare, export, golden_inputs
+from training.fit import fit
+from training.table import read
 
 QUALITY = Quality(
     protocol="none: a fit of a second",
@@ -122,6 +125,28 @@ def test_attributions_add_up_to_the_prediction(artifacts, fitted, tables, name):
     assert np.allclose(
         answers["prediction"], fitted[name].network.predict(matrix)[MODELS[name].explained], atol=1e-6
     )
+
+
+def test_a_network_too_steep_to_explain_is_not_exported(small, quick, tmp_path):
+    """With weights a hundredfold the answer is a cliff: attributions no longer add up, and nothing is left."""
+    steep = fit(MODELS["survival"], quick, small["survival"])
+    steep.network.core.set_weights([100 * one for one in steep.network.core.get_weights()])
+
+    with pytest.raises(ExportError, match="attributions leave"):
+        published(steep, small["survival"], tmp_path)
+
+    assert list((tmp_path / "survival").iterdir()) == []
+
+
+def test_the_and_gates_own_recipe_is_explained_completely():
+    """The steepest of the five: each of its four rows adds up within 1e-5 for the recipe that is served."""
+    table = read(MODELS["and_gate"])
+    network = fit(MODELS["and_gate"], and_gate.RECIPE, table).network
+    answers = {name: values.numpy() for name, values in network.explain(tf.constant(table.matrix)).items()}
+    change = answers["prediction"] - answers["baseline_prediction"]
+
+    assert change.max() > 0.9
+    assert np.abs(answers["attributions"].sum(axis=1) - change).max() < 1e-5
 
 
 def test_a_feature_at_its_baseline_gets_no_attribution(fitted):
