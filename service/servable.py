@@ -5,6 +5,7 @@ same folder that TensorFlow Serving loads); knows nothing of HTTP.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,10 @@ from service.spec import ModelSpec, Outputs
 
 PREDICT = "serving_default"
 EXPLAIN = "explain"
+# Rows of one call: bounds the memory of a request, whatever its size. An explanation takes each row
+# along a path of some hundred nodes.
+PREDICT_ROWS = 8192
+EXPLAIN_ROWS = 128
 
 
 def choose_device(choice: Literal["cpu", "gpu", "auto"]) -> str:
@@ -68,12 +73,13 @@ class SavedModelServable:
 
     def predict(self, matrix: Matrix) -> Outputs:
         """Return the named outputs for float32 rows (n, d). Raises ModelFailure if any is not finite."""
-        outputs = self._call(self._predict, matrix)
-        return {output.name: outputs[output.name] for output in self.spec.outputs}
+        parts = [self._call(self._predict, rows) for rows in _split(matrix, PREDICT_ROWS)]
+        return _joined(parts, [output.name for output in self.spec.outputs])
 
     def explain(self, matrix: Matrix) -> Outputs:
         """Return `attributions` (n, d), `prediction` (n,), `baseline` (1, d), `baseline_prediction` (1,)."""
-        return self._call(self._explain, matrix)
+        parts = [self._call(self._explain, rows) for rows in _split(matrix, EXPLAIN_ROWS)]
+        return {**parts[0], **_joined(parts, ["attributions", "prediction"])}
 
     def _call(self, signature: Any, matrix: Matrix) -> Outputs:
         try:
@@ -111,6 +117,14 @@ class SavedModelServable:
             for name, deviation in deviations.items()
             if not deviation <= golden.tolerance
         ]
+
+
+def _split(matrix: Matrix, rows: int) -> list[Matrix]:
+    return [matrix[start : start + rows] for start in range(0, len(matrix), rows)]
+
+
+def _joined(parts: Sequence[Outputs], names: list[str]) -> Outputs:
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
 def _reject(reasons: list[str]) -> None:

@@ -18,7 +18,7 @@ from service.features import to_matrix
 from service.manifest import Manifest, digests
 from service.models import MODELS
 from service.registry import Registry
-from service.servable import SavedModelServable, choose_device
+from service.servable import EXPLAIN_ROWS, PREDICT_ROWS, SavedModelServable, choose_device
 from service.settings import Settings
 from service.spec import ModelSpec
 
@@ -86,11 +86,29 @@ def test_one_row_gets_the_same_answer_alone_and_among_many(loaded: Registry, spe
     """The graph treats rows one by one, to float32's rounding."""
     servable = loaded.servable(spec.name)
     rows = np.asarray(servable.manifest.golden.inputs, np.float32)
-    many = np.tile(rows, (100, 1))
+    many = np.tile(rows, (1000, 1))
+    assert len(many) > PREDICT_ROWS, "a request larger than one call must be among those tried"
 
     for name, values in servable.predict(many).items():
-        for row in range(len(rows)):
-            np.testing.assert_allclose(values[row], servable.predict(rows[row : row + 1])[name][0], atol=1e-6)
+        assert len(values) == len(many)
+        for row in (*range(len(rows)), PREDICT_ROWS - 1, PREDICT_ROWS, len(many) - 1):
+            alone = servable.predict(many[row : row + 1])[name][0]
+            np.testing.assert_allclose(values[row], alone, atol=1e-6)
+
+
+def test_more_rows_than_one_call_takes_are_all_explained(loaded: Registry, spec: ModelSpec) -> None:
+    """The calls are joined in order."""
+    servable = loaded.servable(spec.name)
+    golden = np.asarray(servable.manifest.golden.inputs, np.float32)
+    rows = golden[np.arange(2 * EXPLAIN_ROWS + 1) % len(golden)]
+
+    together = servable.explain(rows)
+
+    assert together["attributions"].shape == rows.shape
+    for row in (0, EXPLAIN_ROWS - 1, EXPLAIN_ROWS, len(rows) - 1):
+        alone = servable.explain(rows[row : row + 1])
+        np.testing.assert_allclose(together["attributions"][row], alone["attributions"][0], atol=1e-5)
+        np.testing.assert_allclose(together["prediction"][row], alone["prediction"][0], atol=1e-6)
 
 
 def test_probabilities_are_probabilities(loaded: Registry, spec: ModelSpec) -> None:
