@@ -119,7 +119,7 @@ def complete(network: Network, rows: Matrix) -> None:
     residual = float(np.abs(change - answers["attributions"].sum(axis=1)).max())
     if not residual <= UNEXPLAINED:
         raise ExportError(
-            f"attributions leave {residual:g} of a prediction unexplained, at most {UNEXPLAINED:g} is allowed;"
+            f"attributions leave {residual:g} of a prediction unexplained, {UNEXPLAINED:g} is allowed;"
             " penalise the weights more, or use more nodes in training/network.py"
         )
 

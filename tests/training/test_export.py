@@ -128,7 +128,7 @@ def test_attributions_add_up_to_the_prediction(artifacts, fitted, tables, name):
 
 
 def test_a_network_too_steep_to_explain_is_not_exported(small, quick, tmp_path):
-    """With weights a hundredfold the answer is a cliff: attributions no longer add up, and nothing is left."""
+    """With weights a hundredfold the answer is a cliff: attributions do not add up, and nothing is left."""
     steep = fit(MODELS["survival"], quick, small["survival"])
     steep.network.core.set_weights([100 * one for one in steep.network.core.get_weights()])
 
