@@ -11,7 +11,7 @@ that declaration. Knows pydantic and numpy; knows nothing of HTTP, TensorFlow or
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,12 +157,6 @@ class Row(BaseModel):
             for item in declared.metadata
             if isinstance(item, Feature)
         )
-
-    @classmethod
-    def from_codes(cls, codes: Sequence[float]) -> Self:
-        """The row whose matrix entries are `codes`, in declared order; validates it."""
-        pairs = zip(cls.features(), codes, strict=True)
-        return cls.model_validate({feature.name: feature.value(code) for feature, code in pairs})
 
 
 def to_matrix(row: type[Row], rows: Sequence[Row]) -> Matrix:

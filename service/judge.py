@@ -94,7 +94,7 @@ class Judge:
         if any(fault["loc"][0] == "parameters" for fault in faults):
             detail = "parameters holds a name that is not defined; no parameter is defined yet, leave it out."
             return MalformedBody(detail, [Violation("#/parameters", detail, "unknown_field")])
-        return InvalidRows("The declaration of this model is broken.", self._violations(document))
+        return invalid(self._violations(document))
 
     @property
     def _shape(self) -> str:
@@ -129,7 +129,15 @@ class Judge:
 def refuse(violations: Sequence[Violation]) -> None:
     """Raise InvalidRows if there is any violation."""
     if violations:
-        raise InvalidRows("The declaration of this model is broken.", violations)
+        raise invalid(violations)
+
+
+def invalid(violations: Sequence[Violation]) -> InvalidRows:
+    """The refusal of rows with these violations."""
+    many = f"At least {MAX_VIOLATIONS}" if len(violations) == MAX_VIOLATIONS else str(len(violations))
+    places = "place breaks" if len(violations) == 1 else "places break"
+    detail = f"{many} {places} the declaration of this model; `errors` names each and says what is allowed."
+    return InvalidRows(detail, violations)
 
 
 def row_violations(row: type[Row], item: Any, pointer: str) -> list[Violation]:

@@ -1,6 +1,7 @@
 """Exceptions -> application/problem+json (RFC 9457). Every error of the native dialect is made here."""
 
 import logging
+import re
 import traceback
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -75,15 +76,16 @@ class Problem(BaseModel):
 
 def problem(
     request_id: str,
+    kind: str,
     status: int,
     detail: str,
     violations: Sequence[Violation] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Build the response of one problem."""
+    """Build the response of one problem; `kind` is words, such as "invalid rows"."""
     title = TITLES.get(status, HTTPStatus(status).phrase)
     body = Problem(
-        type=f"urn:problem:{HTTPStatus(status).phrase.lower().replace(' ', '-')}",
+        type=f"urn:problem:{kind.lower().replace(' ', '-')}",
         title=title,
         status=status,
         detail=detail,
@@ -103,11 +105,12 @@ def install(app: FastAPI) -> None:
 
 
 async def _service_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServiceError)
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         return _failure(request.scope, error)
     violations = error.violations if isinstance(error, RefusedBody) else ()
-    return problem(_request_id(request.scope), status, str(error), violations)
+    return problem(_request_id(request.scope), _words(error), status, str(error), violations)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -117,13 +120,14 @@ async def _http_error(request: Request, error: Exception) -> Response:
         405: "The path exists, but not with this method; the header Allow lists those it has.",
     }
     detail = details.get(error.status_code, "The request was refused.")
-    return problem(_request_id(request.scope), error.status_code, detail, headers=error.headers)
+    kind = HTTPStatus(error.status_code).phrase
+    return problem(_request_id(request.scope), kind, error.status_code, detail, headers=error.headers)
 
 
 async def _path_error(request: Request, _: Exception) -> Response:
     """FastAPI validates nothing but the version in a path: one that is no whole number is not there."""
     detail = "A version is a whole number from 1; GET /models lists those that are served."
-    return problem(_request_id(request.scope), HTTPStatus.NOT_FOUND, detail)
+    return problem(_request_id(request.scope), "unknown version", HTTPStatus.NOT_FOUND, detail)
 
 
 class LastResort:
@@ -162,7 +166,12 @@ def _failure(scope: Scope, error: Exception) -> Response:
     request_id = _request_id(scope)
     log.error("request %s failed: %s at %s", request_id, type(error).__name__, place)
     detail = "The service has a bug or a broken model; report the id in `instance` to its operator."
-    return problem(request_id, HTTPStatus.INTERNAL_SERVER_ERROR, detail)
+    return problem(request_id, "failure", HTTPStatus.INTERNAL_SERVER_ERROR, detail)
+
+
+def _words(error: ServiceError) -> str:
+    """The name of an exception as words: InvalidRows is invalid rows."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__)
 
 
 def _request_id(scope: Scope) -> str:

@@ -5,19 +5,21 @@ without a header must hold the published table's columns in their order. Knows p
 of HTTP; judges no value: that is `judge.Judge`'s, for JSON and CSV alike.
 """
 
+import re
 from collections.abc import Mapping
 from io import StringIO
 from typing import Any
 
 import pandas as pd
 
-from service.errors import InvalidRows, MalformedBody, Violation
+from service.errors import MalformedBody, Violation
 from service.features import Feature
-from service.judge import MAX_VIOLATIONS, Instances, Judge
+from service.judge import MAX_VIOLATIONS, Instances, Judge, refuse
 from service.spec import ModelSpec
 
 # The lecture heads the column to be predicted so.
 TARGET_HEADING = "label"
+ROW_NUMBER = re.compile(r"\s*[0-9]{1,15}\s*")
 
 
 def read_csv(judge: Judge, body: bytes) -> Instances:
@@ -116,19 +118,9 @@ def _parse(feature: Feature | None, cells: list[str]) -> list[Any]:
 
 def _ids(cells: list[str]) -> list[int]:
     """Row numbers. Anything else is refused: an id is echoed, so it must not be able to carry text."""
-    wrong = [
-        line for line, cell in enumerate(cells) if not (cell.isascii() and cell.isdigit() and len(cell) < 16)
-    ]
-    if wrong:
-        raise InvalidRows(
-            "The identifier column is broken.",
-            [
-                Violation(
-                    f"#/instances/{line}/id", "id is not a row number; give up to 15 digits.", "wrong_type"
-                )
-                for line in wrong[:MAX_VIOLATIONS]
-            ],
-        )
+    wrong = [line for line, cell in enumerate(cells) if not ROW_NUMBER.fullmatch(cell)]
+    detail = "id is not a row number; give up to 15 digits."
+    refuse([Violation(f"#/instances/{line}/id", detail, "wrong_type") for line in wrong[:MAX_VIOLATIONS]])
     return [int(cell) for cell in cells]
 
 

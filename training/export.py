@@ -209,10 +209,10 @@ def _version(library: str) -> str:
 
 
 def revision() -> str:
-    """Return the commit that trains, `-dirty` if the tree differs from it, or "unknown" outside of git."""
+    """Return the commit that trains, `-dirty` if the tree differs; outside of git, what REVISION says."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return os.environ.get("REVISION", "unknown")
     return found.stdout.strip()

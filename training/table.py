@@ -148,7 +148,7 @@ def repaired(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _row(spec: ModelSpec, number: int, codes: tuple[float, ...]) -> Row:
-    # Through Feature.parse, as the service reads CSV: from_codes would round 1.5 to a valid 2.
+    # Through Feature.parse, as the service reads CSV.
     values = {
         feature.name: feature.parse(f"{code:.17g}")
         for feature, code in zip(spec.features, codes, strict=True)
