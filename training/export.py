@@ -49,11 +49,11 @@ class ExportError(Exception):
 
 def export(
     network: Network, table: Table, quality: Quality, root: Path, *, recipe: str, seed: int,
-    version: int | None = None, beside: Callable[[Path, int], None] | None = None,
+    beside: Callable[[Path, int], object], version: int | None = None,
 ) -> Path:  # fmt: skip
     """Publish the network as root/<model>/<version>, the next free version by default; return the folder.
 
-    `beside` is called with the folder and the version to write the card and plots before files are
+    `beside` is called with the folder and the version, to write card.md and the plots before files are
     digested. Raises ExportError if the version exists, if the reloaded artifact differs from the network,
     or if the attributions do not add up.
     """
@@ -61,8 +61,7 @@ def export(
     place = unpublished(root / spec.name, version)
     with _published(place) as folder:
         tf.saved_model.save(network, str(folder), signatures=network.signatures)
-        if beside:
-            beside(folder, int(place.name))
+        beside(folder, int(place.name))
         golden = _golden(network, table)
         Manifest(
             model=spec.name, version=int(place.name), task=spec.task.name,

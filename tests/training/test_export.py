@@ -22,7 +22,8 @@ QUALITY = Quality(
 
 
 def published(fitted, table, root, **more):
-    return export(fitted.network, table, QUALITY, root, recipe="quick", seed=1, **more)
+    beside = more.pop("beside", lambda folder, _: (folder / "card.md").write_text("# card\n"))
+    return export(fitted.network, table, QUALITY, root, recipe="quick", seed=1, beside=beside, **more)
 
 
 @pytest.fixture(scope="module")
