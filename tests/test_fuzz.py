@@ -15,8 +15,7 @@ from service.app import create_app, load
 from service.models import MODELS
 from service.settings import Settings
 
-# Upper case: only what looks like a program's field name, in lower case, is repeated in an error.
-MARKER = "Zq9MARKERq9Z"
+MARKER = "zqmarkerqz"
 BODIES = 2_000
 ACTIONS = ("predict", "evaluate", "explain")
 
@@ -34,30 +33,33 @@ anything = st.recursive(
 )
 
 
+def mostly(usual: st.SearchStrategy[Any], strange: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Four times of five the usual; `usual | strange` would weigh every branch inside the two alike."""
+    return st.sampled_from([usual] * 4 + [strange]).flatmap(lambda chosen: chosen)
+
+
 @st.composite
 def documents(draw: st.DrawFn, model: str, labelled: bool) -> Any:
     """An example body with some of its parts replaced, dropped, doubled or added to."""
     spec = MODELS[model]
     names = [feature.name for feature in spec.features]
-    row = st.dictionaries(st.sampled_from(names) | text, anything, max_size=3).map(
-        lambda wrong: dict(spec.example) | wrong
-    )
-    rows = draw(st.lists(row | row | row | anything, min_size=1, max_size=4) | anything)
+    wrong = st.dictionaries(mostly(st.sampled_from(names), text), anything, max_size=3)
+    row = wrong.map(lambda fields: dict(spec.example) | fields)
+    rows = draw(mostly(st.lists(mostly(row, anything), min_size=1, max_size=4), anything))
     document: dict[str, Any] = {"instances": rows}
     if labelled:
-        targets = st.just(spec.example_target) | st.just(spec.example_target) | anything
-        size = len(rows) if isinstance(rows, list) and draw(st.booleans()) else 1
-        document["targets"] = draw(st.lists(targets, min_size=size, max_size=size) | anything)
-    rarely = st.sampled_from([True, *[False] * 4])
-    return document | (draw(st.dictionaries(text, anything, max_size=1)) if draw(rarely) else {})
+        target = mostly(st.just(spec.example_target), anything)
+        size = len(rows) if isinstance(rows, list) else 1
+        document["targets"] = draw(mostly(st.lists(target, min_size=size, max_size=size), anything))
+    return document | draw(mostly(st.just({}), st.dictionaries(text, anything, max_size=1)))
 
 
 @st.composite
 def tables(draw: st.DrawFn, model: str) -> str:
     """A CSV text of declared and undeclared headings and any cells."""
     spec = MODELS[model]
-    headings = st.sampled_from([*spec.source_columns, *spec.example, spec.target.name]) | text
-    header = draw(st.lists(headings, max_size=20))
+    headings = mostly(st.sampled_from([*spec.source_columns, *spec.example, spec.target.name]), text)
+    header = draw(mostly(st.just(list(spec.example)), st.lists(headings, max_size=20)))
     cells = st.lists(scalar.map(str), min_size=max(len(header) - 1, 0), max_size=len(header) + 1)
     lines = draw(st.lists(cells, max_size=3))
     return "\n".join(",".join(line) for line in [header, *lines])
@@ -70,16 +72,12 @@ def requests(draw: st.DrawFn) -> tuple[str, bytes, str]:
     action = draw(st.sampled_from(ACTIONS))
     path = f"/models/{model}/{action}"
     document = documents(model, action == "evaluate")
-    json_text = (document | document | anything).map(json.dumps).map(str.encode)
+    json_text = mostly(document, anything).map(json.dumps).map(str.encode)
     csv_text = tables(model).map(lambda table: table.encode("utf-8", "surrogatepass"))
-    body, media = draw(
-        st.one_of(
-            st.tuples(json_text, st.just("application/json")),
-            st.tuples(json_text, st.just("application/json")),
-            st.tuples(csv_text, st.just("text/csv")),
-            st.tuples(st.binary(max_size=200), st.sampled_from(["application/json", "text/csv", MARKER])),
-        )
-    )
+    as_json = st.tuples(json_text, st.just("application/json"))
+    as_csv = st.tuples(csv_text, st.just("text/csv"))
+    raw = st.tuples(st.binary(max_size=200), st.sampled_from(["application/json", "text/csv", MARKER]))
+    body, media = draw(mostly(as_json, as_csv | raw))
     return path, body, media
 
 
@@ -146,7 +144,7 @@ def test_no_body_breaks_the_service_or_leaves_a_trace(
 
 
 def test_the_fuzz_reached_the_rows() -> None:
-    """The bodies were not all refused at the door: hundreds got as far as the declaration's judgement."""
+    """The bodies were not all refused at the door: most got as far as the declaration's judgement."""
     assert sum(statuses.values()) >= BODIES
-    assert statuses[422] > BODIES / 5, statuses
+    assert statuses[422] > BODIES / 4, statuses
     assert statuses[200] > 5, statuses
