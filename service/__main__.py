@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 import uvicorn
+from pydantic import ValidationError
 
 from service.settings import Settings
 from service.telemetry import logging_config
@@ -14,7 +15,7 @@ from service.telemetry import logging_config
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight are finished, then the process exits with 0."""
-    settings = Settings(_cli_parse_args=list(sys.argv[1:] if arguments is None else arguments))
+    settings = _settings(sys.argv[1:] if arguments is None else arguments)
     # Worker processes build the app anew: they read the very settings of this one.
     os.environ.update({name.upper(): str(value) for name, value in settings.model_dump().items()})
     # uvicorn raises the signal again when it has shut down; that is a success, not a death by signal.
@@ -29,8 +30,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         log_config=logging_config(settings.log_level),
         access_log=False,
         server_header=False,
+        ws="none",  # there are none, and the server would log their paths and headers
         timeout_graceful_shutdown=settings.shutdown_timeout_s,
     )
+
+
+def _settings(arguments: Sequence[str]) -> Settings:
+    """The settings; a wrong one ends the process with its name and exit code 2, as argparse does."""
+    try:
+        return Settings(_cli_parse_args=list(arguments))
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        print("error: " + "; ".join(faults), file=sys.stderr)  # noqa: T201 - there is no log yet
+        sys.exit(2)
 
 
 def _exit(_signal: int, _frame: FrameType | None) -> None:

@@ -26,7 +26,8 @@ class SeenDescription(BaseModel):
         """Give levels their public names, and ranges only where the feature has a range."""
         if seen.levels is not None:
             return cls(low=None, high=None, levels=[feature.value(code) for code in seen.levels])
-        return cls(low=seen.low, high=seen.high, levels=None)
+        low, high = (float(feature.value(bound)) for bound in (seen.low, seen.high))
+        return cls(low=low, high=high, levels=None)
 
 
 class FeatureDescription(BaseModel):
@@ -76,6 +77,7 @@ class ModelDescription(BaseModel):
     ready: bool
     version: int | None = Field(description="the version described, which answers if none is named")
     versions: list[int] = Field(description="those that are served, newest first")
+    rejected: dict[int, str] = Field(description="versions that may not be served, and why")
     labels: dict[str, int]
     features: list[FeatureDescription]
     target: FeatureDescription
@@ -115,6 +117,7 @@ def describe(registry: Registry, spec: ModelSpec, servable: Servable | None) -> 
         ready=servable is not None,
         version=servable.version if servable else None,
         versions=list(registry.versions(spec.name)),
+        rejected=registry.rejected[spec.name],
         labels={},
         features=[FeatureDescription.of(feature, seen.get(feature.name)) for feature in spec.features],
         target=FeatureDescription.of(spec.target),

@@ -63,7 +63,10 @@ class Feature:
 
     def code(self, value: Value) -> float:
         """The number that stands for a validated value in the matrix."""
-        return self.levels[value] if isinstance(value, str) else float(value)
+        if isinstance(value, str):
+            return self.levels[value]
+        # Validation takes 5.9999999999 for whole; as a class it must not be cut to 5.
+        return float(round(value)) if self.kind == "count" else float(value)
 
     def value(self, code: float) -> Value:
         """The public value of a matrix entry; the inverse of `code`."""
@@ -87,7 +90,8 @@ class Feature:
             codes = {str(code): level for level, code in self.levels.items()}
             return codes.get(text, text)
         try:
-            return float(text) if "_" not in text else text
+            # Python would also read 1_000 and the digits of other scripts.
+            return float(text) if text.isascii() and "_" not in text else text
         except ValueError:
             return text
 

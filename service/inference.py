@@ -23,10 +23,8 @@ def predict(servable: Servable, instances: Instances) -> dict[str, Any]:
         answers, outside_training(servable.manifest, spec, instances.matrix), strict=True
     ):
         answer["applicability"] = {"outside": outside}
-    if instances.ids is not None:
-        answers = [{"id": number} | answer for number, answer in zip(instances.ids, answers, strict=True)]
     threshold = {"threshold": _named_threshold(spec.task)} if isinstance(spec.task, Binary) else {}
-    return _identity(servable) | threshold | {"predictions": answers}
+    return _identity(servable) | threshold | {"predictions": _numbered(instances, answers)}
 
 
 def evaluate(servable: Servable, instances: Instances) -> dict[str, Any]:
@@ -54,21 +52,22 @@ def explain(servable: Servable, instances: Instances) -> dict[str, Any]:
     names = [feature.name for feature in spec.features]
     baseline = float(outputs["baseline_prediction"][0])
     pairs = zip(outputs["attributions"].tolist(), outputs["prediction"].tolist(), strict=True)
+    explanations = [
+        {
+            "attributions": dict(zip(names, attributions, strict=True)),
+            "prediction": prediction,
+            "baseline_prediction": baseline,
+            "residual": prediction - baseline - sum(attributions),
+        }
+        for attributions, prediction in pairs
+    ]
     return _identity(servable) | {
         "explained": spec.explained,
         "baseline": {
             feature.name: feature.value(code)
             for feature, code in zip(spec.features, outputs["baseline"][0].tolist(), strict=True)
         },
-        "explanations": [
-            {
-                "attributions": dict(zip(names, attributions, strict=True)),
-                "prediction": prediction,
-                "baseline_prediction": baseline,
-                "residual": prediction - baseline - sum(attributions),
-            }
-            for attributions, prediction in pairs
-        ],
+        "explanations": _numbered(instances, explanations),
     }
 
 
@@ -85,6 +84,13 @@ def outside_training(manifest: Manifest, spec: ModelSpec, matrix: Matrix) -> lis
     for row, column in np.argwhere(outside):
         found[row].append(spec.features[column].name)
     return found
+
+
+def _numbered(instances: Instances, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The answers with the ids that their rows came with, if they did."""
+    if instances.ids is None:
+        return answers
+    return [{"id": number} | answer for number, answer in zip(instances.ids, answers, strict=True)]
 
 
 def _identity(servable: Servable) -> dict[str, Any]:

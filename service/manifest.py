@@ -16,12 +16,15 @@ from service.features import Feature
 from service.spec import Binary, ModelSpec, Output
 
 MANIFEST = "manifest.json"
+REQUIRED_FILES = ("saved_model.pb", "card.md")
+# Another CPU or a GPU rounds differently, by less than this.
+TOLERANCE = 1e-4
 
 
 class Part(BaseModel):
     """A part of the manifest; an unknown field means that a newer program wrote it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Column(Part):
@@ -111,7 +114,7 @@ class Golden(Part):
 
     inputs: list[list[float]]
     outputs: dict[str, list[float] | list[list[float]]]
-    tolerance: float = 1e-4
+    tolerance: float = TOLERANCE
 
 
 class Manifest(Part):
@@ -167,7 +170,37 @@ def differences(manifest: Manifest, spec: ModelSpec) -> list[str]:
         *_columns("column", manifest.features, [Column.of(feature) for feature in spec.features]),
         *_columns("target", [manifest.target], [Column.of(spec.target)]),
         *_columns("output", manifest.outputs, [GraphOutput.of(output) for output in spec.outputs]),
+        *_summary(manifest, spec),
+        *_golden(manifest.golden, spec),
     ]
+
+
+def _summary(manifest: Manifest, spec: ModelSpec) -> Iterator[str]:
+    """What the service computes with, besides the graph: each must be there for every column and class."""
+    yield from _unequal("seen", list(manifest.seen), [feature.name for feature in spec.features])
+    for feature in spec.features:
+        levels = manifest.seen[feature.name].levels if feature.name in manifest.seen else None
+        if (levels is None) == bool(feature.levels) or not {*(levels or [])} <= {*feature.levels.values()}:
+            yield f"seen: the levels of `{feature.name}` are not those of the declaration"
+    yield from _unequal("length of the prior", len(manifest.prior), spec.task.prior_length)
+    for name in REQUIRED_FILES:
+        if name not in manifest.files:
+            yield f"{name} is not among the files"
+
+
+def _golden(golden: Golden, spec: ModelSpec) -> Iterator[str]:
+    """Golden rows that prove something: at least one, of the declared width, with every output."""
+    rows = len(golden.inputs)
+    if not rows or any(len(row) != len(spec.features) for row in golden.inputs):
+        yield f"golden rows: expected at least one, each of {len(spec.features)} numbers"
+    yield from _unequal("golden outputs", sorted(golden.outputs), sorted(out.name for out in spec.outputs))
+    for output in spec.outputs:
+        answers = golden.outputs.get(output.name, [])
+        widths = {len(answer) if isinstance(answer, list) else 0 for answer in answers}
+        if len(answers) != rows or not widths <= {output.width}:
+            yield f"golden outputs: `{output.name}` has not one answer of its width for each row"
+    if not golden.tolerance <= TOLERANCE:
+        yield f"golden rows: the tolerance is {golden.tolerance:g}, at most {TOLERANCE:g} is allowed"
 
 
 def _unequal(what: str, found: object, declared: object) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Exceptions -> application/problem+json (RFC 9457). Every error of the native dialect is made here."""
 
+import asyncio
 import logging
 import re
 import traceback
@@ -10,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -152,12 +154,21 @@ class LastResort:
 
         try:
             await self.app(scope, receive, noting)
+        except ClientDisconnect:
+            return  # nobody is there to be answered, and nothing is wrong with us
+        except asyncio.CancelledError:
+            # The server ends requests that outlast SHUTDOWN_TIMEOUT_S.
+            detail = "The service is shutting down and could not finish in time; send the request again."
+            status = HTTPStatus.SERVICE_UNAVAILABLE
+            response = problem(_request_id(scope), "shutting down", status, detail)
         except Exception as error:
             if scope["type"] != "http":
                 raise
             response = _failure(scope, error)
-            if not started:
-                await response(scope, receive, send)
+        else:
+            return
+        if not started:
+            await response(scope, receive, send)
 
 
 def _failure(scope: Scope, error: Exception) -> Response:

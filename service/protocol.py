@@ -84,6 +84,7 @@ class Explanation(BaseModel):
     `prediction` = `baseline_prediction` + the sum of `attributions` + `residual`.
     """
 
+    id: int | None = Field(default=None, description="the row's number, where a CSV body brought one")
     attributions: dict[str, float]
     prediction: float
     baseline_prediction: float

@@ -4,6 +4,7 @@ Knows folders and names; what a version is made of it learns from the `load` tha
 """
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -33,6 +34,8 @@ class Servable(Protocol):
         ...
 
 
+# TensorFlow Serving's folders are numbered 1, 2, ... or by Unix time.
+VERSION = "[1-9][0-9]{0,17}"
 Load = Callable[[Path, ModelSpec], Servable]
 
 
@@ -54,8 +57,14 @@ class Registry:
                     self.add(load(folder, spec))
                     log.info("serving %s version %d", name, version)
                 except ArtifactRejected as error:
-                    self.rejected[name][version] = str(error)
-                    log.error("rejected %s version %d: %s", name, version, error)
+                    self._reject(name, version, str(error))
+                except Exception as error:
+                    # One damaged version must not keep the others from being served.
+                    self._reject(name, version, f"it could not be loaded ({type(error).__name__}: {error})")
+
+    def _reject(self, model: str, version: int, reason: str) -> None:
+        self.rejected[model][version] = reason
+        log.error("rejected %s version %d: %s", model, version, reason)
 
     def add(self, servable: Servable) -> None:
         """Serve this version beside the others of its model."""
@@ -95,7 +104,11 @@ class Registry:
 
 
 def _versions(folder: Path) -> dict[int, Path]:
-    """The version folders: those with a plain whole number for a name."""
+    """The version folders: those with a plain whole number for a name, which 01 is not."""
     if not folder.is_dir():
         return {}
-    return {int(path.name): path for path in folder.iterdir() if path.name.isdecimal() and path.is_dir()}
+    return {
+        int(path.name): path
+        for path in folder.iterdir()
+        if re.fullmatch(VERSION, path.name) and path.is_dir()
+    }

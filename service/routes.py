@@ -5,9 +5,12 @@ Knows HTTP; what a body means is judged in `judge`, what an answer is in `infere
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from email.message import Message
+from functools import lru_cache
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
@@ -27,15 +30,16 @@ from service.protocol import (
     named,
     target_type,
 )
-from service.registry import Registry, Servable
+from service.registry import VERSION, Registry, Servable
 from service.spec import ModelSpec
 from service.table import read_csv
 from service.telemetry import Telemetry
 
 # A pattern and not int, which would take " 1", "+1" and "1.0" for version 1.
 Version = Annotated[
-    str, Path(pattern="^[1-9][0-9]{0,8}$", description="a served version, as GET /models lists them")
+    str, Path(pattern=f"^{VERSION}$", description="a served version, as GET /models lists them")
 ]
+CHARSETS = ("utf-8", "utf8", "us-ascii")
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "not JSON or CSV, or not the envelope"},
     404: {"model": Problem, "description": "no such model or version"},
@@ -89,7 +93,7 @@ def model_routes(spec: ModelSpec, offered: Sequence[Action]) -> APIRouter:
 
     for action in offered:
         _add(router, action)
-    return router
+    return _answering_head(router)
 
 
 def _add(router: APIRouter, action: Action) -> None:
@@ -133,13 +137,22 @@ def _reader(request: Request, judge: Judge) -> Callable[[bytes], Instances]:
     """What reads this request's media type. Raises UnsupportedMedia."""
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMedia("The body has a Content-Encoding; send it as it is.")
-    media, _, parameters = request.headers.get("content-type", "").partition(";")
-    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
+    media, charset = _content_type(request.headers.get("content-type", ""))
     readers = {"application/json": judge.json, "text/csv": lambda body: read_csv(judge, body)}
-    reader = readers.get(media.strip().lower())
-    if reader is None or charset not in ("", "utf-8", "utf8"):
+    reader = readers.get(media)
+    if reader is None or charset not in CHARSETS:
         raise UnsupportedMedia("Send Content-Type: application/json or text/csv, in UTF-8.")
     return reader
+
+
+@lru_cache(maxsize=64)
+def _content_type(header: str) -> tuple[str, str]:
+    """The media type and the charset in lower case; other parameters mean nothing here."""
+    message = Message()
+    message["content-type"] = header
+    # Without a header the standard library would assume text/plain.
+    media = message.get_content_type() if header else ""
+    return media, str(message.get_content_charset("utf-8"))
 
 
 def _describe(request: Request, spec: ModelSpec, version: int | None) -> Response:
@@ -184,7 +197,7 @@ def service_routes() -> APIRouter:
     async def metrics(request: Request) -> Response:
         return Response(_state(request)[1].page(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    return router
+    return _answering_head(router)
 
 
 def unknown_model_routes() -> APIRouter:
@@ -202,7 +215,7 @@ def unknown_model_routes() -> APIRouter:
         router.add_api_route(f"/models/{{model}}{below}", unknown, methods=["GET"])
         for action in ("predict", "evaluate", "explain"):
             router.add_api_route(f"/models/{{model}}{below}/{action}", unknown, methods=["POST"])
-    return router
+    return _answering_head(router)
 
 
 def _request_body(judge: Judge) -> dict[str, Any]:
@@ -220,6 +233,15 @@ def _request_body(judge: Judge) -> dict[str, Any]:
             "text/csv": {"schema": {"type": "string"}, "example": f"{','.join(header)}\n{','.join(line)}\n"},
         },
     }
+
+
+def _answering_head(router: APIRouter) -> APIRouter:
+    """Let HEAD ask what GET would answer (RFC 9110, section 9.1): load balancers probe with it."""
+    for route in [route for route in router.routes if isinstance(route, APIRoute)]:
+        if route.methods == {"GET"}:
+            path = route.path.removeprefix(router.prefix)
+            router.add_api_route(path, route.endpoint, methods=["HEAD"], include_in_schema=False)
+    return router
 
 
 def _problems(*codes: int) -> dict[int | str, dict[str, Any]]:

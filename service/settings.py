@@ -1,9 +1,9 @@
 """The settings: each an option, an environment variable and a line of .env, in that order of rank."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -15,6 +15,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_file=".env",
+        env_ignore_empty=True,
         extra="ignore",
         cli_prog_name="python -m service",
         cli_kebab_case=True,
@@ -31,6 +32,6 @@ class Settings(BaseSettings):
     shutdown_timeout_s: int = Field(
         30, ge=1, description="seconds that requests in flight get after SIGTERM (SHUTDOWN_TIMEOUT_S)"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="what is logged at least (LOG_LEVEL)"
-    )
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], BeforeValidator(lambda level: str(level).lower())
+    ] = Field("info", description="what is logged at least (LOG_LEVEL)")

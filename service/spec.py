@@ -6,7 +6,7 @@ Knows the vocabulary of features; knows nothing of HTTP, TensorFlow or files.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from service.features import Feature, Row, Value
 
 Outputs = Mapping[str, NDArray[np.float32]]
+# The lecture heads the column to be predicted so.
+TARGET_HEADING = "label"
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -48,6 +50,7 @@ class Binary:
     complement: str | None
     threshold: Threshold
     name: Literal["binary"] = "binary"
+    prior_length: ClassVar[int] = 2
 
     def outputs(self, target: Feature) -> tuple[Output, ...]:
         """The probability of the event and, where it has a name, that of its complement."""
@@ -92,6 +95,7 @@ class Regression:
     """A real number in the target's unit. Loss: mean squared error, in that unit squared."""
 
     name: Literal["regression"] = "regression"
+    prior_length: ClassVar[int] = 1
 
     def outputs(self, target: Feature) -> tuple[Output, ...]:
         """The target itself, in its unit."""
@@ -120,6 +124,11 @@ class Multiclass:
 
     classes: tuple[int, ...]
     name: Literal["multiclass"] = "multiclass"
+
+    @property
+    def prior_length(self) -> int:
+        """The number of shares that the trivial baseline answers."""
+        return len(self.classes)
 
     def outputs(self, target: Feature) -> tuple[Output, ...]:
         """A probability for each class, in the order of `classes`, and their mean."""
@@ -185,7 +194,6 @@ class Prediction(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     applicability: Applicability
-    id: int | None = Field(default=None, description="the row's identifier, where a CSV body brought one")
 
 
 @dataclass(frozen=True)
@@ -217,6 +225,14 @@ class ModelSpec:
         """The named outputs of the signature `serving_default`."""
         return self.task.outputs(self.target)
 
+    @cached_property
+    def headings(self) -> dict[str, str]:
+        """Every name that a column may bear, public or the table's own, with the public one."""
+        columns = (*self.features, self.target)
+        names = {heading: column.name for column in columns for heading in (column.source, column.name)}
+        identifier = {self.identifier: self.identifier} if self.identifier else {}
+        return names | identifier | {TARGET_HEADING: self.target.name}
+
     @property
     def explained(self) -> str:
         """The scalar output that the attributions of the signature `explain` add up to."""
@@ -231,4 +247,7 @@ class ModelSpec:
     def prediction(self) -> type[Prediction]:
         """The pydantic model of the answer for one row."""
         fields = self.task.fields(self.target)
+        if self.identifier:
+            meaning = "the row's number, where a CSV body brought one"
+            fields[self.identifier] = (int | None, Field(default=None, description=meaning))
         return create_model(f"{self.type_name}Prediction", __base__=Prediction, **fields)

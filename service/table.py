@@ -12,24 +12,27 @@ from typing import Any
 
 import pandas as pd
 
-from service.errors import MalformedBody, Violation
+from service.errors import MalformedBody, TooLarge, Violation
 from service.features import Feature
 from service.judge import MAX_VIOLATIONS, Instances, Judge, refuse
+from service.protocol import MAX_ROWS
 from service.spec import ModelSpec
 
-# The lecture heads the column to be predicted so.
-TARGET_HEADING = "label"
+# Of a published table's columns: a body that is wider than this is not one.
+WIDEST = 4
 ROW_NUMBER = re.compile(r"\s*[0-9]{1,15}\s*")
 
 
 def read_csv(judge: Judge, body: bytes) -> Instances:
     """Validate a CSV body. Raises MalformedBody, InvalidRows or TooLarge."""
-    spec, cells = judge.spec, _cells(body)
-    header = _header(spec, list(cells.iloc[0]), judge.labelled)
+    spec, cells = judge.spec, _cells(judge.spec, body)
+    header = _header(judge, list(cells.iloc[0]))
     if header is None:
-        header = _published_header(spec, cells.shape[1], judge.labelled)
+        header = _published_header(judge, cells.shape[1])
     else:
         cells = cells.iloc[1:]
+    if len(cells) > MAX_ROWS:
+        raise TooLarge(f"A request may hold at most {MAX_ROWS:,} rows; send several requests.")
     columns = dict(zip(header, (cells[number].tolist() for number in cells), strict=True))
     ids = _ids(columns.pop(spec.identifier)) if spec.identifier in columns else None
     targets = columns.pop(spec.target.name) if judge.labelled else None
@@ -39,67 +42,64 @@ def read_csv(judge: Judge, body: bytes) -> Instances:
     return judge.document(document, ids)
 
 
-def _cells(body: bytes) -> pd.DataFrame:
-    """Every cell as the text that it is, in a frame of numbered columns."""
+def _cells(spec: ModelSpec, body: bytes) -> pd.DataFrame:
+    """Every cell as the text that it is, in a frame of numbered columns; "" where a line is short."""
+    if body.partition(b"\n")[0].count(b",") >= WIDEST * len(spec.source_columns):
+        raise MalformedBody(
+            f"The CSV body has too many columns; this model's rows have {len(spec.features)}."
+        )
     try:
         text = StringIO(body.decode("utf-8-sig"))
-        cells = pd.read_csv(text, header=None, dtype=str, keep_default_na=False, skipinitialspace=True)
+        cells = pd.read_csv(
+            text,
+            header=None,
+            dtype=str,
+            keep_default_na=False,
+            skipinitialspace=True,
+            nrows=MAX_ROWS + 2,  # a header, and one row too many
+        )
     except UnicodeDecodeError:
         raise MalformedBody("The CSV body is not UTF-8; send it in UTF-8.") from None
     except pd.errors.EmptyDataError:
         raise MalformedBody("The CSV body is empty; send a header and at least one row.") from None
     except pd.errors.ParserError:
-        raise _not_a_table() from None
-    if cells.isna().any(axis=None):  # pandas fills short lines up
-        raise _not_a_table()
-    return cells
+        raise MalformedBody(
+            "The CSV body is not a table: a line has more cells than the first, or a quote is not closed."
+            " Send comma-separated lines of equal length."
+        ) from None
+    # A spreadsheet ends its lines with commas for columns that were once used.
+    return cells.loc[:, (cells != "").any()]
 
 
-def _not_a_table() -> MalformedBody:
-    return MalformedBody(
-        "The CSV body is not a table: its lines differ in their number of cells, or a quote is not closed."
-        " Send comma-separated lines of equal length."
-    )
-
-
-def _header(spec: ModelSpec, first: list[str], labelled: bool) -> list[str] | None:
+def _header(judge: Judge, first: list[str]) -> list[str] | None:
     """The public name of each column, or None if the first line holds values and not headings."""
-    if all(_is_number(cell) for cell in first):
+    spec, names = judge.spec, dict(judge.spec.headings)
+    # A value can be the word of a heading, such as `red`: a header has mostly headings.
+    if 2 * sum(cell.strip() in names for cell in first) < len(first):
         return None
-    names = _headings(spec, labelled)
+    if not judge.labelled:
+        # Where no target is wanted, its column keeps its heading and is refused by it.
+        names = {heading: name for heading, name in names.items() if name != spec.target.name}
     header = [names.get(cell.strip(), cell.strip()) for cell in first]
     if len(set(header)) < len(header):
-        raise MalformedBody("Two columns of the CSV header name the same feature; keep one of them.")
-    if labelled and spec.target.name not in header:
-        raise MalformedBody(
-            "The CSV header has no column for the target;"
-            f" head it {spec.target.name} or {spec.target.source}."
-        )
+        raise MalformedBody("Two columns of the CSV header bear the same name; keep one of them.")
+    if judge.labelled and spec.target.name not in header:
+        known = " or ".join(heading for heading, name in spec.headings.items() if name == spec.target.name)
+        raise MalformedBody(f"The CSV header has no column for the target; head it {known}.")
     return header
 
 
-def _headings(spec: ModelSpec, labelled: bool) -> dict[str, str]:
-    """Each heading that is understood, with the public name that it stands for."""
-    names = {heading: feature.name for feature in spec.features for heading in (feature.source, feature.name)}
-    if spec.identifier:
-        names[spec.identifier] = spec.identifier
-    if labelled:
-        target = spec.target
-        names |= dict.fromkeys((target.name, target.source, TARGET_HEADING), target.name)
-    return names
-
-
-def _published_header(spec: ModelSpec, width: int, labelled: bool) -> list[str]:
+def _published_header(judge: Judge, width: int) -> list[str]:
     """The columns of a body without a header: the published table's, with or without its target."""
-    columns = [name for name in spec.source_columns if labelled or name != spec.target.source]
+    spec = judge.spec
+    columns = [name for name in spec.source_columns if judge.labelled or name != spec.target.source]
     if width != len(columns):
-        listed = ",".join(columns)
         raise MalformedBody(
-            f"The CSV body has no header and {width} columns; send a header, or these {len(columns)} columns:"
-            f" {listed}"
+            f"The first line of the CSV body is no header: too few of its {width} cells name a column of this"
+            f" model. Send a header, or the {len(columns)} columns of the published table, separated by"
+            f" commas: {', '.join(columns)}."
         )
-    names = _headings(spec, labelled)
-    return [names[column] for column in columns]
+    return [spec.headings[column] for column in columns]
 
 
 def _rows(spec: ModelSpec, columns: Mapping[str, list[str]], count: int) -> list[dict[str, Any]]:
@@ -122,11 +122,3 @@ def _ids(cells: list[str]) -> list[int]:
     detail = "id is not a row number; give up to 15 digits."
     refuse([Violation(f"#/instances/{line}/id", detail, "wrong_type") for line in wrong[:MAX_VIOLATIONS]])
     return [int(cell) for cell in cells]
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

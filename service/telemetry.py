@@ -14,6 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = logging.getLogger(__name__)
 
+# What nginx logs for a client that went away before its answer.
+CLIENT_CLOSED = 499
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
@@ -46,7 +48,7 @@ class Telemetry:
         )
         self.seconds = Histogram(
             "http_request_duration_seconds",
-            "Time from the first byte of a request to the last of its answer",
+            "Time from the header of a request to the end of its answer",
             ["route"],
             buckets=SECONDS,
             registry=self.registry,
@@ -75,7 +77,7 @@ class RequestLog:
             return
         request_id = uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
-        status = 0
+        status = CLIENT_CLOSED
         began = time.perf_counter()
 
         async def noting(message: Message) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from service.features import Matrix
-from service.manifest import Column, GraphOutput, Manifest, threshold_of
+from service.manifest import REQUIRED_FILES, Column, GraphOutput, Manifest, threshold_of
 from service.spec import Binary, ModelSpec, Multiclass, Outputs
 
 
@@ -84,7 +84,12 @@ def manifest_of(spec: ModelSpec, version: int = 1) -> Manifest:
                 "libraries": {},
             },
             "quality": {"protocol": "none", "rows": 0, "metrics": {}, "baseline": {}},
-            "golden": {"inputs": [], "outputs": {}},
-            "files": {},
+            "golden": {
+                "inputs": [[0.0] * len(spec.features)],
+                "outputs": {
+                    output.name: [[0.0] * output.width if output.width else 0.0] for output in spec.outputs
+                },
+            },
+            "files": dict.fromkeys(REQUIRED_FILES, ""),
         }
     )

@@ -81,6 +81,7 @@ def test_a_part_larger_than_its_whole_is_found() -> None:
     [
         ("metres", " 1.5 ", 1.5),
         ("metres", "1_5", "1_5"),
+        ("metres", "٨", "٨"),
         ("steps", "4", 4.0),
         ("alone", "TRUE", True),
         ("alone", "0", False),
@@ -96,6 +97,13 @@ def test_cells_are_read_by_kind(name: str, cell: str, value: object) -> None:
 
     assert feature.parse(cell) == value
     assert type(feature.parse(cell)) is type(value)
+
+
+def test_a_whole_number_is_rounded_and_never_cut() -> None:
+    """5.9999999999 passes for whole; as a class it is 6."""
+    steps = next(feature for feature in Walk.features() if feature.name == "steps")
+
+    assert steps.code(5.9999999999) == 6
 
 
 def test_every_feature_is_declared_in_full(spec: ModelSpec) -> None:

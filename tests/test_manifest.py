@@ -6,7 +6,7 @@ import pytest
 
 from mean_servable import manifest_of
 from service.errors import ArtifactRejected
-from service.manifest import Manifest, changed_files, differences, digests
+from service.manifest import Golden, Manifest, changed_files, differences, digests
 from service.models import MODELS
 from service.spec import ModelSpec
 
@@ -64,6 +64,36 @@ def test_another_threshold_or_model_is_named() -> None:
     assert differences(other, SURVIVAL) == [
         "model is wine_type, the declaration has survival",
         "threshold is 0.5, the declaration has 0.149",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"seen": {}}, "seen is []"),
+        ({"prior": [1.0]}, "length of the prior is 1, the declaration has 2"),
+        ({"files": {}}, "saved_model.pb is not among the files"),
+        ({"golden": Golden(inputs=[], outputs={})}, "golden rows: expected at least one"),
+        ({"golden": Golden(inputs=[[0.0] * 16], outputs={})}, "golden outputs is []"),
+        ({"golden": Golden(inputs=[[0.0] * 15], outputs={})}, "each of 16 numbers"),
+        ({"golden": Golden(inputs=[[0.0] * 16], outputs={}, tolerance=1)}, "the tolerance is 1"),
+    ],
+)
+def test_a_manifest_that_proves_nothing_is_rejected(change: dict[str, object], said: str) -> None:
+    """Every part that an answer or a check is computed from must be there: all([]) is true."""
+    hollow = manifest_of(SURVIVAL).model_copy(update=change)
+
+    assert said in "; ".join(differences(hollow, SURVIVAL))
+
+
+def test_levels_that_are_not_declared_are_named() -> None:
+    """A code without a level would break the answer of GET /models."""
+    manifest = manifest_of(SURVIVAL)
+    stray = manifest.seen["diagnosis"].model_copy(update={"levels": [1, 99]})
+    other = manifest.model_copy(update={"seen": manifest.seen | {"diagnosis": stray}})
+
+    assert differences(other, SURVIVAL) == [
+        "seen: the levels of `diagnosis` are not those of the declaration"
     ]
 
 

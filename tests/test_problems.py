@@ -1,11 +1,14 @@
 """Errors: one shape, the right status, and never a value of the request, in the answer or in the log."""
 
+import asyncio
 import inspect
 import logging
 
 import httpx
 import numpy as np
 import pytest
+from starlette.requests import ClientDisconnect
+from starlette.types import Message
 
 from mean_servable import MeanServable
 from servers import client_of
@@ -91,6 +94,41 @@ async def test_a_body_over_the_limit_is_refused_whether_announced_or_streamed(re
     assert announced.status_code == streamed.status_code == 413
     assert "1,000 bytes" in announced.json()["detail"]
     assert allowed.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(ClientDisconnect(), "499"), (asyncio.CancelledError(), "503")]
+)
+async def test_an_end_that_is_nobodys_bug_is_not_logged_as_one(
+    error: BaseException, status: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client that goes away, or a shutdown that will not wait, sets off no alarm."""
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        raise error
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/models/and_gate/predict",
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/json")],
+    }
+    app = create_app(Settings(), failing(ValueError()))
+    app.state.registry = failing(ValueError())
+    caplog.set_level(logging.INFO)
+
+    await app(scope, receive, send)
+
+    assert f"POST /models/and_gate/predict {status}" in caplog.text
+    assert "failed" not in caplog.text
+    assert [message["status"] for message in sent if "status" in message] == (
+        [503] if status == "503" else []
+    )
 
 
 async def test_log_lines_hold_the_route_and_never_what_was_typed(

@@ -102,6 +102,13 @@ async def test_health_is_live_and_ready(client: httpx.AsyncClient) -> None:
     assert (await client.get("/health/ready")).json() == {"status": "ready"}
 
 
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/models", "/models/survival", "/metrics"])
+async def test_head_asks_what_get_answers(client: httpx.AsyncClient, path: str) -> None:
+    """Load balancers probe with HEAD; the documents do not list it twice."""
+    assert (await client.head(path)).status_code == (await client.get(path)).status_code == 200
+    assert "head" not in (await client.get("/openapi.json")).json()["paths"][path]
+
+
 async def test_a_service_without_artifacts_is_live_but_not_ready() -> None:
     """all([]) is true; a service that answers for no model is not ready all the same."""
     async with client_of(create_app(Settings(), Registry(MODELS))) as client:

@@ -250,6 +250,38 @@ def test_a_rejected_version_stays_out_and_the_others_answer(tmp_path: Path, arti
     assert registry.ready
 
 
+def test_whatever_a_version_breaks_by_stays_out_with_it(tmp_path: Path, artifact: Path) -> None:
+    """A version that fails in a way that nobody thought of must not take the service down."""
+    artifact.rename(artifact.with_name("1"))
+    shutil.copytree(artifact.with_name("1"), artifact.with_name("2"))
+
+    def load_first_only(folder: Path, spec: ModelSpec) -> SavedModelServable:
+        if folder.name == "2":
+            raise KeyError("nobody thought of this")
+        return SavedModelServable(folder, spec)
+
+    registry = Registry({"and_gate": GATE})
+    registry.scan(tmp_path, load_first_only)
+
+    assert list(registry.versions("and_gate")) == [1]
+    assert "KeyError" in registry.rejected["and_gate"][2]
+
+
+def test_a_version_may_be_numbered_by_time_but_not_with_a_leading_zero(
+    tmp_path: Path, artifact: Path
+) -> None:
+    """TensorFlow Serving's 1732377600 is a version; 01 would be a second 1, and 0 is none."""
+    for name in ("01", "0", "1732377600"):
+        shutil.copytree(artifact, artifact.with_name(name))
+        manifest = Manifest.read(artifact.with_name(name))
+        manifest.model_copy(update={"version": int(name)}).write(artifact.with_name(name))
+    registry = Registry({"and_gate": GATE})
+
+    registry.scan(tmp_path, SavedModelServable)
+
+    assert list(registry.versions("and_gate")) == [1732377600, int(artifact.name)]
+
+
 def test_a_temporary_folder_of_an_export_is_not_a_version(tmp_path: Path, artifact: Path) -> None:
     """Only folders with a plain whole number for a name are looked at."""
     shutil.copytree(artifact, artifact.with_name(".2-tmp"))

@@ -91,6 +91,8 @@ def test_the_log_of_a_process_holds_no_value() -> None:
     with Server("--log-level", "debug") as server:
         httpx.post(f"{server.url}/models/survival/predict?MARKER", json=wrong, headers={"MARKER": "MARKER"})
         httpx.get(f"{server.url}/MARKER")
+        websocket = {"upgrade": "websocket", "connection": "upgrade", "sec-websocket-version": "13"}
+        httpx.get(f"{server.url}/MARKER", headers=websocket | {"sec-websocket-key": "MARKER"})
         server.stop()
 
     text = "".join(server.log)
@@ -117,6 +119,21 @@ def test_help_shows_every_setting_and_an_example() -> None:
     assert "Example: python -m service" in " ".join(shown.split())
     for option in ("--host", "--port", "--workers", "--artifacts", "--device"):
         assert option in shown
+
+
+def test_a_wrong_setting_ends_the_start_with_its_name() -> None:
+    """One line and exit code 2, no traceback."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "service"],
+        cwd=ROOT,
+        env={**os.environ, "PORT": "eighty"},
+        capture_output=True,
+        text=True,
+    )
+
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: port: ")
+    assert len(ended.stderr.splitlines()) == 1
 
 
 def test_a_gpu_that_is_not_there_ends_the_start_with_a_reason(tmp_path: Path) -> None:

@@ -33,3 +33,11 @@ def test_a_wrong_setting_is_refused(option: str) -> None:
     """A misspelt option must not be ignored."""
     with pytest.raises((SystemExit, ValueError)):
         Settings(_cli_parse_args=[option])
+
+
+def test_an_empty_line_of_the_environment_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`PORT=` in a file that somebody prepared means the default, and LOG_LEVEL=INFO is info."""
+    monkeypatch.setenv("PORT", "")
+    monkeypatch.setenv("LOG_LEVEL", "INFO")
+
+    assert (Settings().port, Settings().log_level) == (8000, "info")

@@ -136,3 +136,75 @@ async def test_spaces_and_a_byte_order_mark_do_no_harm(client: httpx.AsyncClient
     response = await client.post("/models/and_gate/predict", content=content, headers=CSV)
 
     assert response.status_code == 200
+
+
+async def test_levels_may_be_named_without_a_header(client: httpx.AsyncClient) -> None:
+    """A line of values is no header because one of its words is a heading: `red` is both."""
+    lines = unlabelled(PATIENTS).splitlines()
+    named = lines[0].replace("293,1,", "293,DGN1,").replace(",12,", ",OC12,")
+    patient = await client.post("/models/survival/predict", content=named, headers=CSV)
+    red = WINES.splitlines()[0].rsplit(",", 1)[0] + ",red\n"
+    wine = await client.post("/models/wine_type/evaluate", content=red, headers=CSV)
+
+    assert patient.status_code == 200
+    assert wine.status_code == 200
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+async def test_another_separator_is_refused_with_a_hint(client: httpx.AsyncClient, separator: str) -> None:
+    """What a European spreadsheet writes gets one sentence, not sixteen missing features."""
+    text = f"{unlabelled(HEADER)}\n{unlabelled(PATIENTS)}".replace(",", separator)
+    response = await client.post("/models/survival/predict", content=text, headers=CSV)
+
+    assert response.status_code == 400
+    assert "separated by commas" in response.json()["detail"]
+
+
+async def test_columns_that_a_spreadsheet_left_empty_do_no_harm(client: httpx.AsyncClient) -> None:
+    """Commas at the end of every line are no columns."""
+    response = await client.post("/models/and_gate/predict", content="x1,x2,,\n1,1,,\n", headers=CSV)
+
+    assert response.status_code == 200
+
+
+async def test_a_short_line_has_missing_values(client: httpx.AsyncClient) -> None:
+    """The line and the feature are named."""
+    response = await client.post("/models/and_gate/predict", content="x1,x2\n1,1\n1\n", headers=CSV)
+
+    assert [(error["pointer"], error["code"]) for error in response.json()["errors"]] == [
+        ("#/instances/1/x2", "missing")
+    ]
+
+
+async def test_a_cell_of_a_first_line_is_not_repeated(client: httpx.AsyncClient) -> None:
+    """A line that was taken for a header may be a patient's."""
+    text = "kowalski," + ",".join(HEADER.split(",")[1:-1]) + "\n" + unlabelled(PATIENTS)
+    response = await client.post("/models/survival/predict", content=text, headers=CSV)
+
+    assert response.status_code == 422
+    assert "kowalski" not in response.text
+
+
+async def test_rows_are_limited_before_they_are_built(client: httpx.AsyncClient) -> None:
+    """100,001 lines are one too many, 100,000 are not."""
+    url = "/models/and_gate/predict"
+    most = await client.post(url, content="x1,x2\n" + "1,1\n" * 100_000, headers=CSV)
+    more = await client.post(url, content="x1,x2\n" + "1,1\n" * 100_001, headers=CSV)
+
+    assert (most.status_code, more.status_code) == (200, 413)
+
+
+async def test_a_table_of_thousands_of_columns_is_refused(client: httpx.AsyncClient) -> None:
+    """The width is looked at before anything is built."""
+    response = await client.post("/models/and_gate/predict", content="1," * 100_000, headers=CSV)
+
+    assert response.status_code == 400
+    assert "too many columns" in response.json()["detail"]
+
+
+async def test_explanations_carry_the_id_too(client: httpx.AsyncClient) -> None:
+    """Who sends numbered rows gets them back numbered, whatever the question."""
+    url = "/models/survival/explain"
+    answer = (await client.post(url, content=unlabelled(PATIENTS), headers=CSV)).json()
+
+    assert [explanation["id"] for explanation in answer["explanations"]] == [293, 1, 8, 447]
