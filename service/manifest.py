@@ -86,12 +86,16 @@ class Figure(Part):
 
 
 class Quality(Part):
-    """Metrics of the recipe on rows that it was not fitted on, beside the trivial baseline's."""
+    """Metrics of the recipe on rows that it was not fitted on, beside others' on the same rows.
+
+    `baseline` is the trivial one's, `classical` a linear model's (logistic regression, ridge).
+    """
 
     protocol: str
     rows: int
     metrics: dict[str, Figure]
     baseline: dict[str, Figure]
+    classical: dict[str, Figure] = {}
 
 
 class Training(Part):
