@@ -50,7 +50,7 @@ def main() -> None:
 
 def start() -> tuple[subprocess.Popen[str], int]:
     """Start the service and return it with the port that it chose."""
-    command = [sys.executable, "-m", "service", "--port", "0"]
+    command = [sys.executable, "-m", "service", "--port", "0", "--log-level", "info"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:

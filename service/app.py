@@ -63,6 +63,8 @@ def load(settings: Settings) -> Registry:
     registry = Registry(MODELS, choose_device(settings.device))
     log.info("device: %s", registry.device)
     registry.scan(settings.artifacts, SavedModelServable)
+    for name, reason in registry.reasons().items():
+        log.warning("not ready: %s: %s", name, reason)
     return registry
 
 

@@ -11,7 +11,7 @@ from service.features import Feature, Value
 from service.manifest import Quality, Seen, Training
 from service.protocol import NamedThreshold
 from service.registry import Registry, Servable
-from service.spec import Binary, ModelSpec
+from service.spec import ModelSpec
 
 
 class SeenDescription(BaseModel):
@@ -65,6 +65,12 @@ class Threshold(NamedThreshold):
     """The probability from which on the event is answered, and why it is that one."""
 
     reason: str
+
+    @classmethod
+    def of(cls, spec: ModelSpec) -> Self | None:
+        """The declared threshold of a binary model; None for the other tasks."""
+        found = spec.threshold
+        return cls(name=found.name, value=found.value, reason=found.reason) if found else None
 
 
 class ModelDescription(BaseModel):
@@ -122,16 +128,9 @@ def describe(registry: Registry, spec: ModelSpec, servable: Servable | None) -> 
         features=[FeatureDescription.of(feature, seen.get(feature.name)) for feature in spec.features],
         target=FeatureDescription.of(spec.target),
         outputs={output.name: output.meaning for output in spec.outputs},
-        threshold=_threshold(spec),
+        threshold=Threshold.of(spec),
         example=dict[str, Value](spec.example),
         metrics=manifest.quality if manifest else None,
         training=manifest.training if manifest else None,
         card=servable.card if servable else None,
     )
-
-
-def _threshold(spec: ModelSpec) -> Threshold | None:
-    if not isinstance(spec.task, Binary):
-        return None
-    threshold = spec.task.threshold
-    return Threshold(name=threshold.name, value=threshold.value, reason=threshold.reason)

@@ -3,10 +3,11 @@
     ServiceError
         UnknownModel        a name that no declaration bears
         UnknownVersion      a version that is not being served
-        MalformedBody       a body that is not the JSON or CSV envelope
         UnsupportedMedia    a body of a type that no route reads
-        TooLarge            more bytes or rows than the settings allow
-        InvalidRows         well-formed rows that break the declaration
+        TooLarge            more bytes or rows than are allowed
+        RefusedBody         a body that was read and refused
+            MalformedBody   it is not the JSON or CSV envelope
+            InvalidRows     its rows break the declaration
         NotReady            a declared model that no loaded artifact answers
         ModelFailure        a graph that answered with something that is not an answer
         ArtifactRejected    a folder under artifacts/ that may not be served

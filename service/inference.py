@@ -12,7 +12,7 @@ from service.features import Matrix
 from service.judge import Instances
 from service.manifest import Manifest
 from service.registry import Servable
-from service.spec import Binary, ModelSpec
+from service.spec import ModelSpec
 
 
 def predict(servable: Servable, instances: Instances) -> dict[str, Any]:
@@ -23,8 +23,9 @@ def predict(servable: Servable, instances: Instances) -> dict[str, Any]:
         answers, outside_training(servable.manifest, spec, instances.matrix), strict=True
     ):
         answer["applicability"] = {"outside": outside}
-    threshold = {"threshold": _named_threshold(spec.task)} if isinstance(spec.task, Binary) else {}
-    return _identity(servable) | threshold | {"predictions": _numbered(instances, answers)}
+    threshold = spec.threshold
+    named = {"threshold": {"name": threshold.name, "value": threshold.value}} if threshold else {}
+    return _identity(servable) | named | {"predictions": _numbered(instances, answers)}
 
 
 def evaluate(servable: Servable, instances: Instances) -> dict[str, Any]:
@@ -95,7 +96,3 @@ def _numbered(instances: Instances, answers: list[dict[str, Any]]) -> list[dict[
 
 def _identity(servable: Servable) -> dict[str, Any]:
     return {"model": servable.spec.name, "version": servable.version}
-
-
-def _named_threshold(task: Binary) -> dict[str, Any]:
-    return {"name": task.threshold.name, "value": task.threshold.value}

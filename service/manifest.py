@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from service.errors import ArtifactRejected
 from service.features import Feature
-from service.spec import Binary, ModelSpec, Output
+from service.spec import ModelSpec, Output
 
 MANIFEST = "manifest.json"
 REQUIRED_FILES = ("saved_model.pb", "card.md")
@@ -161,7 +161,7 @@ class Manifest(Part):
 
 def threshold_of(spec: ModelSpec) -> float | None:
     """The declared threshold of a binary model, None for the other tasks."""
-    return spec.task.threshold.value if isinstance(spec.task, Binary) else None
+    return spec.threshold.value if spec.threshold else None
 
 
 def differences(manifest: Manifest, spec: ModelSpec) -> list[str]:

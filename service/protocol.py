@@ -57,7 +57,7 @@ def target_type(target: Feature) -> Any:
     return Annotated[Any, target]
 
 
-class Answer(BaseModel, Generic[P]):
+class Answer(BaseModel):
     """What every answer says of itself: the model and the version that gave it."""
 
     model: str
@@ -71,7 +71,7 @@ class NamedThreshold(BaseModel):
     value: float
 
 
-class PredictResponse(Answer[P], Generic[P]):
+class PredictResponse(Answer, Generic[P]):
     """One prediction for each instance, in the same order."""
 
     threshold: NamedThreshold | None = Field(default=None, description="only where the answer is one of two")
@@ -91,11 +91,9 @@ class Explanation(BaseModel):
     residual: float
 
 
-class ExplainResponse(BaseModel):
+class ExplainResponse(Answer):
     """Integrated gradients (Sundararajan et al. 2017) from a baseline row to each instance."""
 
-    model: str
-    version: int
     explained: str = Field(description="the output that the attributions add up to")
     baseline: dict[str, float | int | bool | str] = Field(description="the row from which attributions count")
     explanations: list[Explanation]
@@ -155,33 +153,30 @@ class MulticlassMetrics(Metrics):
     confusion_matrix: list[list[int]] = Field(description="rows: true classes; columns: answered ones")
 
 
-class BinaryEvaluation(BinaryMetrics):
+class Evaluation(Answer):
+    """What every evaluation says besides its metrics."""
+
+    rows: int = Field(description="how many labelled rows were measured")
+
+
+class BinaryEvaluation(BinaryMetrics, Evaluation):
     """The model's metrics on these rows, and the same of the trivial baseline."""
 
-    rows: int
     baseline: BinaryMetrics = Field(description="of answering the training table's class shares to every row")
-    model: str
-    version: int
 
 
-class RegressionEvaluation(RegressionMetrics):
+class RegressionEvaluation(RegressionMetrics, Evaluation):
     """The model's metrics on these rows, and the same of the trivial baseline."""
 
-    rows: int
     baseline: RegressionMetrics = Field(description="of answering the training table's mean to every row")
-    model: str
-    version: int
 
 
-class MulticlassEvaluation(MulticlassMetrics):
+class MulticlassEvaluation(MulticlassMetrics, Evaluation):
     """The model's metrics on these rows, and the same of the trivial baseline."""
 
-    rows: int
     baseline: MulticlassMetrics = Field(
         description="of answering the training table's class shares to every row"
     )
-    model: str
-    version: int
 
 
 EVALUATIONS: dict[str, type[Metrics]] = {

@@ -24,8 +24,10 @@ from service.spec import ModelSpec, Outputs
 
 PREDICT = "serving_default"
 EXPLAIN = "explain"
+# What `explain` answers for each row, where the rest is the baseline's.
+PER_ROW = ("attributions", "prediction")
 # Rows of one call: bounds the memory of a request, whatever its size. An explanation takes each row
-# along a path of some hundred nodes.
+# along a path of 64 nodes.
 PREDICT_ROWS = 8192
 EXPLAIN_ROWS = 128
 
@@ -70,6 +72,7 @@ class SavedModelServable:
         self._predict = self._signature(PREDICT)
         self._explain = self._signature(EXPLAIN)
         _reject(self._golden_differences())
+        _reject(self._explain_differences())
 
     def predict(self, matrix: Matrix) -> Outputs:
         """Return the named outputs for float32 rows (n, d). Raises ModelFailure if any is not finite."""
@@ -79,7 +82,7 @@ class SavedModelServable:
     def explain(self, matrix: Matrix) -> Outputs:
         """Return `attributions` (n, d), `prediction` (n,), `baseline` (1, d), `baseline_prediction` (1,)."""
         parts = [self._call(self._explain, rows) for rows in _split(matrix, EXPLAIN_ROWS)]
-        return {**parts[0], **_joined(parts, ["attributions", "prediction"])}
+        return {**parts[0], **_joined(parts, [name for name in PER_ROW if name in parts[0]])}
 
     def _call(self, signature: Any, matrix: Matrix) -> Outputs:
         try:
@@ -116,6 +119,25 @@ class SavedModelServable:
             f"golden rows: `{name}` deviates by {deviation:.2g}, allowed is {golden.tolerance:g}"
             for name, deviation in deviations.items()
             if not deviation <= golden.tolerance
+        ]
+
+    def _explain_differences(self) -> list[str]:
+        golden = np.asarray(self.manifest.golden.inputs, np.float32)
+        outputs = self.explain(golden)
+        rows, width = golden.shape
+        expected = {
+            "attributions": (rows, width),
+            "prediction": (rows,),
+            "baseline": (1, width),
+            "baseline_prediction": (1,),
+        }
+        found = {name: values.shape for name, values in outputs.items()}
+        if found != expected:
+            return [f"signature `{EXPLAIN}` answers {found}, expected {expected}"]
+        return [
+            f"the baseline of `{EXPLAIN}` has a level of `{feature.name}` that is not declared"
+            for feature, code in zip(self.spec.features, outputs["baseline"][0].tolist(), strict=True)
+            if feature.levels and code not in feature.levels.values()
         ]
 
 

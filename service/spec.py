@@ -66,7 +66,8 @@ class Binary:
     def answers(self, target: Feature, outputs: Outputs) -> list[dict[str, Any]]:
         """One answer a row: the outcome at the threshold, then the probabilities."""
         levels = (target.value(0), target.value(1))
-        events = outputs[self.event] >= self.threshold.value
+        # In float64, as the metrics compare: float32 would round the threshold too.
+        events = outputs[self.event].astype(np.float64) >= self.threshold.value
         columns = [(name, values.tolist()) for name, values in outputs.items()]
         return [
             {target.name: levels[event]} | {name: values[row] for name, values in columns}
@@ -224,6 +225,11 @@ class ModelSpec:
     def outputs(self) -> tuple[Output, ...]:
         """The named outputs of the signature `serving_default`."""
         return self.task.outputs(self.target)
+
+    @property
+    def threshold(self) -> Threshold | None:
+        """The probability from which on a binary model answers the event; None for the other tasks."""
+        return self.task.threshold if isinstance(self.task, Binary) else None
 
     @cached_property
     def headings(self) -> dict[str, str]:

@@ -41,7 +41,8 @@ class MeanServable:
         zeros = np.zeros((1, matrix.shape[1]), np.float32)
         for column, feature in enumerate(self.spec.features):
             zeros[0, column] = min(feature.levels.values(), default=0)
-        attributions = matrix / matrix.shape[1]
+        # Each column has its own weight, so that two swapped names show.
+        attributions = matrix * np.arange(1, matrix.shape[1] + 1, dtype=np.float32)
         return {
             "attributions": attributions,
             "prediction": attributions.sum(axis=1),

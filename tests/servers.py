@@ -29,7 +29,18 @@ class Server:
     """`python -m service` on a free port of loopback, with its log; it ends with its `with` block."""
 
     def __init__(self, *arguments: str, workers: int = 1) -> None:
-        command = [sys.executable, "-m", "service", "--port", "0", "--workers", str(workers), *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "service",
+            "--port",
+            "0",
+            "--workers",
+            str(workers),
+            "--log-level",
+            "info",
+        ]
+        command += arguments
         self.process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
         self.log: list[str] = []
         self.url = self._await_start(workers)

@@ -1,7 +1,9 @@
 """The routes that are not one model's contract: what is served, health, metrics, docs, unknown models."""
 
+import asyncio
 import json
 import re
+from threading import Event
 
 import httpx
 import pytest
@@ -10,11 +12,12 @@ from pydantic import TypeAdapter
 from mean_servable import MeanServable
 from servers import client_of
 from service.app import create_app
+from service.features import Matrix
 from service.models import MODELS
 from service.registry import Registry
 from service.routes import actions
 from service.settings import Settings
-from service.spec import ModelSpec
+from service.spec import ModelSpec, Outputs
 
 pytestmark = pytest.mark.anyio
 
@@ -47,6 +50,8 @@ async def test_models_lists_every_declared_model_and_the_device(client: httpx.As
     survival = body["models"][1]
     assert survival["versions"] == [1]
     assert survival["card"].startswith("#")
+    assert survival["metrics"]["protocol"] == "none"
+    assert survival["training"]["recipe"] == "mean"
     assert survival["threshold"]["value"] == 0.149
     age = survival["features"][-1]
     assert (age["name"], age["unit"], age["low"], age["high"]) == ("age", "years", 18, 110)
@@ -125,6 +130,30 @@ async def test_a_service_without_models_is_not_ready() -> None:
     assert not Registry({}).ready
     async with client_of(create_app(Settings(), Registry({}))) as client:
         assert (await client.get("/health/ready")).status_code == 503
+
+
+async def test_health_answers_while_a_large_request_is_computed() -> None:
+    """The graph runs beside the event loop: a probe must not wait for a client's 100,000 rows."""
+    asked, released = Event(), Event()
+
+    class Slow(MeanServable):
+        def predict(self, matrix: Matrix) -> Outputs:
+            asked.set()
+            assert released.wait(timeout=30)
+            return super().predict(matrix)
+
+    registry = Registry(MODELS)
+    registry.add(Slow(MODELS["and_gate"]))
+    body = {"instances": [{"x1": 1, "x2": 1}]}
+    async with client_of(create_app(Settings(), registry)) as client:
+        slow = asyncio.create_task(client.post("/models/and_gate/predict", json=body))
+        await asyncio.to_thread(asked.wait, 30)
+
+        assert (await client.get("/health/live")).status_code == 200
+        assert not slow.done()
+
+        released.set()
+        assert (await slow).status_code == 200
 
 
 async def test_one_missing_model_does_not_silence_the_others() -> None:
@@ -232,12 +261,18 @@ async def test_answers_are_what_the_openapi_document_says(client: httpx.AsyncCli
 
 
 async def test_explanations_add_up(client: httpx.AsyncClient, spec: ModelSpec) -> None:
-    """prediction = baseline_prediction + attributions + residual, feature by feature."""
+    """Each feature has its own column's attribution; what they leave unexplained is the residual."""
     body = {"instances": [dict(spec.example)] * 2}
     answer = (await client.post(f"/models/{spec.name}/explain", json=body)).json()
+    values = [feature.code(spec.example[feature.name]) for feature in spec.features]
+    weighed = {
+        feature.name: pytest.approx(place * value)
+        for place, (feature, value) in enumerate(zip(spec.features, values, strict=True), start=1)
+    }
 
     assert answer["explained"] == spec.explained
     assert list(answer["baseline"]) == [feature.name for feature in spec.features]
+    assert [explanation["attributions"] for explanation in answer["explanations"]] == [weighed, weighed]
     for explanation in answer["explanations"]:
-        total = explanation["baseline_prediction"] + sum(explanation["attributions"].values())
-        assert explanation["prediction"] == pytest.approx(total + explanation["residual"])
+        assert explanation["prediction"] == pytest.approx(sum(explanation["attributions"].values()))
+        assert explanation["residual"] == pytest.approx(0, abs=1e-3)

@@ -20,7 +20,7 @@ from service.models import MODELS
 from service.registry import Registry
 from service.servable import EXPLAIN_ROWS, PREDICT_ROWS, SavedModelServable, choose_device
 from service.settings import Settings
-from service.spec import ModelSpec
+from service.spec import ModelSpec, Multiclass
 
 ARTIFACTS = Path(__file__).parent.parent / "artifacts"
 GATE = MODELS["and_gate"]
@@ -77,9 +77,10 @@ async def test_predictions_equal_the_saved_model_called_directly(loaded: Registr
         answer = (await client.post(f"/models/{spec.name}/predict", json=body)).json()["predictions"][0]
 
     for output in spec.outputs:
-        given = answer[output.name]
-        values = list(given.values()) if output.width else [given]
-        assert values == outputs[output.name].numpy().ravel().tolist()
+        values = outputs[output.name].numpy()[0].tolist()
+        if isinstance(spec.task, Multiclass) and output.width:
+            values = {str(label): share for label, share in zip(spec.task.classes, values, strict=True)}
+        assert answer[output.name] == values
 
 
 def test_one_row_gets_the_same_answer_alone_and_among_many(loaded: Registry, spec: ModelSpec) -> None:
@@ -218,6 +219,27 @@ def test_a_graph_without_the_signatures_is_rejected(artifact: Path) -> None:
     relisted(artifact)
 
     assert "no signature `explain`" in rejection(artifact)
+
+
+def test_an_explanation_of_another_shape_is_rejected(artifact: Path) -> None:
+    """`explain` is tried before the version may answer, so that no client is the first to try it."""
+
+    class Wordless(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, "x")])
+        def predict(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"probability": x[:, 0] * x[:, 1]}
+
+    wordless = Wordless()
+    signatures = {"serving_default": wordless.predict, "explain": wordless.predict}
+    tf.saved_model.save(wordless, str(artifact), signatures=signatures)
+
+    def gate(manifest: Manifest) -> Manifest:
+        outputs = {"probability": [x1 * x2 for x1, x2 in manifest.golden.inputs]}
+        return manifest.model_copy(update={"golden": manifest.golden.model_copy(update={"outputs": outputs})})
+
+    relisted(artifact, gate)
+
+    assert "signature `explain` answers" in rejection(artifact)
 
 
 def test_a_graph_of_another_width_is_rejected(artifact: Path) -> None:
