@@ -6,6 +6,7 @@ Knows the other modules of training/ and puts them in order; computes nothing it
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from service.manifest import Figure, Quality
 from service.metrics import evaluate
 from service.models import MODELS
 from service.spec import ModelSpec
-from training import lecture, report
+from training import lecture, linear, report
 from training.export import ExportError, export, unpublished
 from training.fit import Fitted, Recipe, fit, fit_predict, trivial
 from training.folds import FitPredict, figures, out_of_fold
@@ -23,6 +24,24 @@ ITSELF = (
     "Measured on the four rows that it was fitted on: they are the whole truth table, so there are no"
     " others, no folds and no intervals."
 )
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How functions are measured: on how many folds, 0 for the table itself, and with which seed."""
+
+    folds: int
+    seed: int = 1
+    resamples: int = 500
+
+    def __str__(self) -> str:
+        """Say it as the card does."""
+        if not self.folds:
+            return ITSELF
+        return (
+            f"Out-of-fold on {self.folds} folds (stratified, shuffled with seed {self.seed}, rows with equal"
+            f" inputs in one fold); 95 % intervals from {self.resamples} bootstrap resamples of groups."
+        )
 
 
 def run(recipes: Mapping[str, Recipe], arguments: argparse.Namespace) -> None:
@@ -72,7 +91,9 @@ def train(spec: ModelSpec, recipe: Recipe, arguments: argparse.Namespace) -> Pat
     with report.progress(spec.name, recipe.folds + 1) as watch:
         fold_fit = fit_predict(spec, recipe, arguments.seed, watch)
         fitted = fit(spec, recipe, table, arguments.seed, watch)
-        quality = measure(spec, table, fold_fit, trivial(spec), recipe.folds, arguments)
+        protocol = Protocol(recipe.folds, arguments.seed, arguments.resamples)
+        classical = linear.fit_predict(spec, linear.C if recipe.folds else linear.WHOLE_TRUTH)
+        quality = measure(spec, table, fold_fit, protocol, classical)
     fitted.network.core.summary()
     report.show(spec, quality)
     published = export(
@@ -89,7 +110,9 @@ def study(spec: ModelSpec, arguments: argparse.Namespace) -> Path:
     with report.progress(f"{spec.name}, lecture", lesson.folds + 1) as watch:
         core, curve = lecture.fit(spec, table, arguments.seed, arguments.optimizer, watch, lesson.folds > 0)
         fold_fit = lecture.fit_predict(spec, arguments.seed, arguments.optimizer, watch)
-        quality = measure(spec, table, fold_fit, trivial(spec), lesson.folds, arguments)
+        # The linear model needs the declared columns, which are not what the lecture feeds its net.
+        protocol = Protocol(lesson.folds, arguments.seed, arguments.resamples)
+        quality = measure(spec, table, fold_fit, protocol)
     core.summary()
     report.show(spec, quality)
     folder: Path = arguments.runs / "lecture" / spec.name
@@ -104,30 +127,24 @@ def study(spec: ModelSpec, arguments: argparse.Namespace) -> Path:
 
 
 def measure(
-    spec: ModelSpec,
-    table: Table,
-    model: FitPredict,
-    baseline: FitPredict,
-    count: int,
-    arguments: argparse.Namespace,
+    spec: ModelSpec, table: Table, model: FitPredict, protocol: Protocol, classical: FitPredict | None = None
 ) -> Quality:
-    """Return the metrics of both functions on the same `count` grouped folds, or on the table itself if 0."""
-    judge = partial(evaluate, spec.task, spec.target)
-    found: list[dict[str, Figure]] = []
-    for function in (model, baseline):
-        if count:
-            outputs = out_of_fold(table, function, count, arguments.seed)
-            found.append(figures(table, outputs, judge, arguments.resamples, arguments.seed))
-        else:
-            exact = figures(table, function(table, table.matrix), judge, 0)
-            found.append({name: Figure(value=figure.value) for name, figure in exact.items()})
-    protocol = (
-        f"Out-of-fold on {count} folds (stratified, shuffled with seed {arguments.seed}, rows with equal"
-        f" inputs in one fold); 95 % intervals from {arguments.resamples} bootstrap resamples of groups."
-    )
+    """Return the metrics of the model, of the trivial baseline and of `classical`, on the same folds."""
     return Quality(
-        protocol=protocol if count else ITSELF, rows=len(table), metrics=found[0], baseline=found[1]
-    )
+        protocol=str(protocol), rows=len(table),
+        metrics=_figures(spec, table, model, protocol),
+        baseline=_figures(spec, table, trivial(spec), protocol),
+        classical=_figures(spec, table, classical, protocol) if classical else {},
+    )  # fmt: skip
+
+
+def _figures(spec: ModelSpec, table: Table, function: FitPredict, protocol: Protocol) -> dict[str, Figure]:
+    judge = partial(evaluate, spec.task, spec.target)
+    if protocol.folds:
+        outputs = out_of_fold(table, function, protocol.folds, protocol.seed)
+        return figures(table, outputs, judge, protocol.resamples, protocol.seed)
+    exact = figures(table, function(table, table.matrix), judge, 0)
+    return {name: Figure(value=figure.value) for name, figure in exact.items()}
 
 
 def _beside(

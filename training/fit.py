@@ -103,6 +103,17 @@ def prior(spec: ModelSpec, table: Table) -> list[float]:
             return [float(np.mean(table.targets == code)) for code in classes]
 
 
+def named(spec: ModelSpec, answers: NDArray[np.float32]) -> Outputs:
+    """Return a model's answers, (n, 1) or (n, classes), under the names that the declaration gives them."""
+    match spec.task:
+        case Binary(event=event, complement=complement):
+            return {event: answers[:, 0]} | ({complement: 1 - answers[:, 0]} if complement else {})
+        case Regression():
+            return {spec.target.name: answers[:, 0]}
+        case Multiclass(classes=classes):
+            return {"probabilities": answers, spec.explained: answers @ np.asarray(classes, np.float32)}
+
+
 def untrained(spec: ModelSpec, recipe: Recipe, table: Table) -> Network:
     """Return the network whose encoding knows the table and whose members have yet to be fitted."""
     encoding = Encoding(spec.features, table.matrix, recipe.numbers, recipe.bins)

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from service.features import Matrix
-from service.spec import Binary, ModelSpec, Multiclass, Outputs, Regression
+from service.spec import ModelSpec, Multiclass, Outputs
 from training.descent import Curve, Examples, Floats, Loss, Watch, descend
-from training.fit import seeded
+from training.fit import named, seeded
 from training.folds import FitPredict, folds
 from training.table import Table, lecture_survival, read
 
@@ -101,14 +100,7 @@ def fit_predict(
 
 def outputs(spec: ModelSpec, core: keras.Model, matrix: Matrix) -> Outputs:
     """Return the net's answers under the declaration's names, as the served models give them."""
-    answers: NDArray[np.float32] = core(tf.constant(matrix), training=False).numpy()
-    match spec.task:
-        case Binary(event=event, complement=complement):
-            return {event: answers[:, 0]} | ({complement: 1 - answers[:, 0]} if complement else {})
-        case Regression():
-            return {spec.target.name: answers[:, 0]}
-        case Multiclass(classes=classes):
-            return {"probabilities": answers, spec.explained: answers @ np.asarray(classes, np.float32)}
+    return named(spec, core(tf.constant(matrix), training=False).numpy())
 
 
 def _targets(spec: ModelSpec, table: Table) -> Floats:

@@ -3,7 +3,7 @@
 Knows rich, matplotlib and Markdown; knows nothing of TensorFlow or of how anything was fitted.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import isnan
 from pathlib import Path
@@ -21,6 +21,11 @@ UNITS = {
     "binary": "cross-entropy, nats",
     "multiclass": "cross-entropy, nats",
 }
+TRIVIAL = "trivial baseline"
+LINEAR = (
+    "The linear model is logistic regression, or ridge regression for a number, on standardised columns,"
+    " with scikit-learn's default penalty (next to none on a truth table, where nothing can be overfitted)."
+)
 # The files of training/data/, by the first of their names: what to credit and what is wrong in them.
 DATA = {
     "thoracic_surgery_raw.csv": (
@@ -67,10 +72,8 @@ def progress(title: str, fits: int) -> Iterator[Watch]:
 
 
 def show(spec: ModelSpec, quality: Quality) -> None:
-    """Print the metrics beside the trivial baseline's, with their intervals."""
-    grid = Grid(
-        "metric", "model", "95 % interval", "trivial baseline", title=f"{spec.name}: {quality.protocol}"
-    )
+    """Print the metrics with their intervals, beside the linear model's and the trivial baseline's."""
+    grid = Grid(*_heading(quality), title=f"{spec.name}: {quality.protocol}")
     for row in _rows(quality):
         grid.add_row(*row)
     Console(width=100).print(grid)
@@ -110,8 +113,8 @@ def card(
         f"# {heading}", "", spec.description, "",
         "## Data", "", source, "", f"Known errors: {errors}", "",
         "## Quality", "", quality.protocol, "",
-        "| metric | model | 95 % interval | trivial baseline |", "|---|---|---|---|",
-        *("| " + " | ".join(row) + " |" for row in _rows(quality)), "",
+        *_markdown(_heading(quality), _rows(quality)), "",
+        *([LINEAR, ""] if quality.classical else []),
         "The baseline answers every row with the training rows' share of each class, or their mean.", "",
         "## Limits", "", *(f"- {limit}" for limit in _limits(spec, files)), "",
         "## Made by", "", f"    {command}", "",
@@ -133,10 +136,21 @@ def _limits(spec: ModelSpec, files: Sequence[str]) -> Iterator[str]:
         yield "Beyond the range seen in training a value counts as its edge; the answer names the feature."
 
 
-def _rows(quality: Quality) -> Iterator[tuple[str, str, str, str]]:
+def _markdown(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield "| " + " | ".join(heading) + " |"
+    yield "|" + "---|" * len(heading)
+    yield from ("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _heading(quality: Quality) -> tuple[str, ...]:
+    return ("metric", "model", "95 % interval", *(["linear model"] if quality.classical else []), TRIVIAL)
+
+
+def _rows(quality: Quality) -> Iterator[tuple[str, ...]]:
+    others = [found for found in (quality.classical, quality.baseline) if found]
     for name, figure in quality.metrics.items():
-        baseline = quality.baseline.get(name)
-        yield name, f"{figure.value:.4f}", _interval(figure), f"{baseline.value:.4f}" if baseline else ""
+        beside = (f"{other[name].value:.4f}" if name in other else "" for other in others)
+        yield name, f"{figure.value:.4f}", _interval(figure), *beside
 
 
 def _interval(figure: Figure) -> str:

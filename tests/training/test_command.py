@@ -1,7 +1,8 @@
 import pytest
 
 from service.manifest import Manifest
-from training import and_gate, command, survival, wine
+from training import and_gate, command, linear, survival, wine
+from training.fit import trivial
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +20,7 @@ def test_a_script_publishes_a_complete_artifact(trained):
 
     assert {"saved_model.pb", "card.md", "learning_curve.png"} < set(manifest.files)
     assert manifest.quality.metrics["accuracy"].value == 1
+    assert manifest.quality.classical["accuracy"].value == 1
     assert manifest.quality.baseline["accuracy"].value == 0.75
     assert manifest.training.parameters == 17
 
@@ -30,7 +32,8 @@ def test_the_card_names_purpose_data_metrics_and_command(trained):
     for part in (
         "x1 AND x2",
         "truth table",
-        "| accuracy | 1.0000 |",
+        "| metric | model | 95 % interval | linear model | trivial baseline |\n|---|---|---|---|---|\n",
+        "| accuracy | 1.0000 |  | 1.0000 | 0.7500 |",
         "python -m training.and_gate",
         "parameters: 17",
     ):
@@ -55,15 +58,14 @@ def test_help_shows_the_command_to_run(script, capsys):
     assert "python -m training." in capsys.readouterr().out
 
 
-def test_folds_of_a_tiny_run_are_described_in_the_protocol(tables, quick, small):
+def test_folds_of_a_tiny_run_are_described_in_the_protocol(small):
     """Quality says on how many rows and folds it was measured, beside the baseline's figures."""
-    arguments = command.parser(None, ["survival"]).parse_args(["--resamples", "20"])
     spec = command.MODELS["survival"]
-    quality = command.measure(
-        spec, small["survival"], command.trivial(spec), command.trivial(spec), 3, arguments
-    )
+    protocol = command.Protocol(folds=3, resamples=20)
+    quality = command.measure(spec, small["survival"], trivial(spec), protocol, linear.fit_predict(spec))
 
     assert "3 folds" in quality.protocol
     assert quality.rows == 160
-    assert quality.metrics == quality.baseline
+    assert quality.metrics == quality.baseline != quality.classical
+    assert quality.metrics.keys() == quality.classical.keys()
     assert quality.metrics["brier"].low < quality.metrics["brier"].value < quality.metrics["brier"].high
