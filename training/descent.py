@@ -53,7 +53,8 @@ def descend(
 
     Stops when the members' mean validation error has not improved for `patience` epochs, and goes back
     to the best one: all together, because one member's own part is small and its best epoch mostly chance.
-    With `patience` 0 every epoch runs and the last weights stay.
+    With `patience` 0 every epoch runs and the last weights stay. Patience needs rows held back from every
+    member: without them there is no error to improve.
     """
     step, measure = _graphs(core, loss, optimizer, examples, batch)
     generator = np.random.default_rng(seed)
@@ -91,7 +92,7 @@ def _graphs(
                 answers = tf.reshape(core(tf.gather(rows, taken), training=True), shape)
                 errors = loss(tf.gather(targets, taken), answers)
                 # Summed over members, so that each is penalised and moved as if it were alone.
-                error = tf.reduce_sum(_mean(errors, 1 - tf.gather(held, taken)))
+                error = tf.reduce_sum(_mean(errors, 1 - tf.gather(held, taken), 1e-9))
                 total = tf.add_n([error, *core.losses])
             optimizer.apply(tape.gradient(total, core.trainable_variables))
 
@@ -102,5 +103,6 @@ def _graphs(
     return tf.function(step), tf.function(measure)
 
 
-def _mean(errors: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(errors * weights, axis=0) / tf.maximum(tf.reduce_sum(weights, axis=0), 1e-9)
+def _mean(errors: tf.Tensor, weights: tf.Tensor, least: float = 0.0) -> tf.Tensor:
+    """Return each member's weighted mean; over no rows it is nan, or 0 with `least` above 0."""
+    return tf.reduce_sum(errors * weights, axis=0) / tf.maximum(tf.reduce_sum(weights, axis=0), least)

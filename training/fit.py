@@ -51,6 +51,14 @@ class Recipe:
     weight_decay: float = 0.0
     folds: int = 5
 
+    def __post_init__(self) -> None:
+        """Refuse to wait for a validation error that nobody measures."""
+        if self.patience and self.members < 2:
+            raise ValueError(
+                f"patience needs rows held back, and {self.members} member holds none back: expected at"
+                f" least 2 members or patience 0, received patience {self.patience}"
+            )
+
 
 @dataclass(frozen=True)
 class Fitted:

@@ -1,3 +1,6 @@
+from dataclasses import replace
+from math import isnan
+
 import keras
 import numpy as np
 import pytest
@@ -102,11 +105,28 @@ def test_held_back_rows_are_not_fitted(noise, halves):
 
 
 def test_without_patience_every_epoch_runs_and_is_told(noise):
-    """Each epoch is announced by its number; without validation its error is not a number but zero rows'."""
+    """Each epoch is announced by its number, with nan for the validation error that nobody measured."""
     told = []
-    _, curve = fitted(*noise, epochs=4, batch=7, watch=lambda epoch, error: told.append(epoch))
+    _, curve = fitted(*noise, epochs=4, batch=7, watch=lambda epoch, error: told.append((epoch, error)))
 
-    assert told == [1, 2, 3, 4]
+    assert [epoch for epoch, _ in told] == [1, 2, 3, 4]
+    assert all(isnan(error) for _, error in told)
     assert len(curve.training) == 4
     assert curve.validation == []
     assert curve.kept == 4
+
+
+def test_a_batch_without_a_members_rows_moves_no_weight_to_nan(noise, halves):
+    """Batches of one row leave one of two members without rows every time, and both stay numbers."""
+    core, curve = fitted(*noise, halves, 2, epochs=2, batch=1)
+
+    assert all(np.isfinite(weights).all() for weights in core.get_weights())
+    assert np.isfinite(curve.training + curve.validation).all()
+
+
+def test_patience_without_held_back_rows_is_refused(quick):
+    """A single member holds nothing back: waiting would stop it with the weights of epoch 1."""
+    with pytest.raises(ValueError, match="at least 2 members or patience 0, received patience 20"):
+        replace(quick, members=1, patience=20)
+
+    assert replace(quick, members=1, patience=0).members == 1
