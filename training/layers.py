@@ -5,12 +5,9 @@ learnt from the data (means, scales, edges of bins, the baseline row) is state o
 travels in the SavedModel and no number is computed twice.
 """
 
-import os
 from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import NamedTuple
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
