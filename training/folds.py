@@ -33,12 +33,6 @@ def folds(table: Table, count: int = 5, seed: int = 1) -> Iterator[tuple[Indices
     yield from splitter.split(table.matrix, _strata(table.targets, count), table.groups)
 
 
-def holdout(table: Table, share: float, seed: int = 1) -> tuple[Table, Table]:
-    """Split into (training, validation) with about `share` of the rows in validation, as `folds` does."""
-    training, validation = next(folds(table, max(2, round(1 / share)), seed))
-    return table.take(training), table.take(validation)
-
-
 def out_of_fold(table: Table, fit_predict: FitPredict, count: int = 5, seed: int = 1) -> Outputs:
     """Return outputs for every row, in the table's order, each from a fit that did not see the row."""
     collected: dict[str, NDArray[np.float32]] = {}

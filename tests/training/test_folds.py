@@ -4,7 +4,7 @@ import pytest
 from service.metrics import evaluate
 from service.models import MODELS
 from training.fit import trivial
-from training.folds import figures, folds, holdout, out_of_fold
+from training.folds import figures, folds, out_of_fold
 from training.table import Table
 
 
@@ -49,14 +49,6 @@ def test_a_grade_rarer_than_the_folds_makes_no_trouble(tables):
     table = tables["wine_grade"]
 
     assert len(table) == sum(len(test) for _, test in folds(table, 10))
-
-
-def test_holdout_takes_the_asked_share_without_splitting_groups(tables):
-    """A tenth of the wines, none of which is a copy of a training wine."""
-    training, validation = holdout(tables["wine_type"], 0.1)
-
-    assert abs(len(validation) / len(tables["wine_type"]) - 0.1) < 0.005
-    assert not np.intersect1d(training.groups, validation.groups).size
 
 
 def test_out_of_fold_outputs_stand_in_the_tables_order():
