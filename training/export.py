@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version as library_version
+from math import prod
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +37,8 @@ from training.network import Network
 from training.table import Table
 
 QUANTILES = np.linspace(0, 1, 11)
+# How far each golden column is rolled against the one before it; the next is tried if a row is a patient's.
+ROLLS = (3, 2, 4, 5, 1, 6, 7, 8, 9, 10)
 # The reloaded graph runs the same kernels on the same machine: it may differ by the order of a sum.
 SAME = 1e-5
 # What attributions may leave unexplained, in the unit of the explained output.
@@ -127,15 +130,34 @@ def golden_inputs(spec: ModelSpec, matrix: Matrix) -> Matrix:
     """Return 11 rows made of each column's quantiles, float32 (11, d), none of them a row of a patient.
 
     Columns are rolled against each other, so that they vary differently; codes are codes that occur; a
-    part never exceeds its whole.
+    part never exceeds its whole. Raises ExportError if every roll meets a row of the table, unless the
+    table holds every combination of its values, as AND's does: then there is nothing to keep private.
     """
+    exhausted = len(np.unique(matrix, axis=0)) == prod(len(np.unique(column)) for column in matrix.T)
+    for step in ROLLS:
+        rows = _rolled(spec, matrix, step)
+        if exhausted or not _common(rows, matrix):
+            return rows
+    raise ExportError(
+        f"{spec.name}: {_common(rows, matrix)} of {len(rows)} golden rows are rows of the table, expected none"
+        f" in one of {len(ROLLS)} ways to combine the quantiles; the table has too few columns or values"
+    )
+
+
+def _rolled(spec: ModelSpec, matrix: Matrix, step: int) -> Matrix:
+    """Return each column's quantiles side by side, every column rolled by `step` more than the one before."""
     columns = [_quantiles(feature, matrix[:, place]) for place, feature in enumerate(spec.features)]
-    rows = np.stack([np.roll(column, 3 * place) for place, column in enumerate(columns)], axis=1)
+    rows = np.stack([np.roll(column, step * place) for place, column in enumerate(columns)], axis=1)
     names = [feature.name for feature in spec.features]
     for place, feature in enumerate(spec.features):
         if feature.at_most:
             rows[:, place] = np.minimum(rows[:, place], rows[:, names.index(feature.at_most)])
     return rows.astype(np.float32)
+
+
+def _common(rows: Matrix, matrix: Matrix) -> int:
+    """Count the rows that are rows of the matrix."""
+    return sum(bool((matrix == row).all(axis=1).any()) for row in rows)
 
 
 @contextmanager
