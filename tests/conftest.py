@@ -1,17 +1,21 @@
-"""Fixtures: every declared model, answered by arithmetic, in process."""
+"""Fixtures: every declared model, answered by arithmetic, in process; and the committed artifacts."""
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 from mean_servable import MeanServable
-from servers import client_of
-from service.app import create_app
+from servers import ROOT, client_of
+from service.app import create_app, load
 from service.models import MODELS
 from service.registry import Registry
 from service.settings import Settings
 from service.spec import ModelSpec
+
+ARTIFACTS = ROOT / "artifacts"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -49,3 +53,16 @@ async def client(registry: Registry) -> AsyncIterator[httpx.AsyncClient]:
 def spec(request: pytest.FixtureRequest) -> ModelSpec:
     """Each declared model in turn."""
     return request.param
+
+
+@pytest.fixture(scope="session")
+def loaded() -> Registry:
+    """The committed artifacts, loaded and proven."""
+    return load(Settings(artifacts=ARTIFACTS))
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Path:
+    """A copy of the newest AND gate, to be tampered with."""
+    newest = max((ARTIFACTS / "and_gate").iterdir(), key=lambda path: int(path.name))
+    return Path(shutil.copytree(newest, tmp_path / "and_gate" / newest.name))

@@ -3,22 +3,22 @@
 import asyncio
 import inspect
 import logging
+import re
 
-import httpx
-import numpy as np
 import pytest
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from mean_servable import MeanServable
-from servers import client_of
+from servers import ROOT, client_of
 from service import errors
 from service.app import create_app
 from service.errors import ArtifactRejected, DeviceUnavailable, ModelFailure, RefusedBody, ServiceError
 from service.features import Matrix
 from service.models import MODELS
-from service.problems import STATUS
+from service.problems import STATUS, TITLES
 from service.registry import Registry
+from service.routes import PROBLEMS
 from service.settings import Settings
 from service.spec import Outputs
 
@@ -78,24 +78,6 @@ async def test_the_service_goes_on_after_a_bug() -> None:
         assert (await client.post("/models/and_gate/explain", json=GATE)).status_code == 200
 
 
-async def test_a_body_over_the_limit_is_refused_whether_announced_or_streamed(registry: Registry) -> None:
-    """413 comes for a Content-Length that is too large, and for a chunked body as soon as it is too large."""
-
-    async def chunks() -> object:
-        for _ in range(100):
-            yield b" " * 100
-
-    async with client_of(create_app(Settings(max_body_bytes=1000), registry)) as client:
-        headers = {"content-type": "application/json"}
-        announced = await client.post("/models/and_gate/predict", content=b" " * 1001, headers=headers)
-        streamed = await client.post("/models/and_gate/predict", content=chunks(), headers=headers)
-        allowed = await client.post("/models/and_gate/predict", json=GATE)
-
-    assert announced.status_code == streamed.status_code == 413
-    assert "1,000 bytes" in announced.json()["detail"]
-    assert allowed.status_code == 200
-
-
 @pytest.mark.parametrize(
     ("error", "status"), [(ClientDisconnect(), "499"), (asyncio.CancelledError(), "503")]
 )
@@ -131,40 +113,11 @@ async def test_an_end_that_is_nobodys_bug_is_not_logged_as_one(
     )
 
 
-async def test_log_lines_hold_the_route_and_never_what_was_typed(
-    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Paths, methods, queries, headers and bodies can all carry a value."""
-    caplog.set_level(logging.DEBUG)
-    caplog.handler.setFormatter(logging.Formatter("%(name)s %(message)s"))
-    texts = []
-    for response in (
-        await client.get("/MARKER"),
-        await client.request("MARKER", "/models"),
-        await client.get("/models/MARKER?MARKER=MARKER", headers={"MARKER": "MARKER"}),
-        await client.post("/models/survival/versions/MARKER/predict"),
-        await client.post("/models/survival/predict", content=b"MARKER", headers={"content-type": "MARKER"}),
-        await client.post(
-            "/models/survival/predict",
-            content=b'{"MARKER": "MARKER", "instances": [{"MARKER": "MARKER", "age": "MARKER"}]}',
-            headers={"content-type": "application/json"},
-        ),
-        await client.post(
-            "/models/survival/predict",
-            content=b"MARKER,age\nMARKER,MARKER",
-            headers={"content-type": "text/csv"},
-        ),
-    ):
-        assert 400 <= response.status_code < 500
-        texts += [response.text, str(response.headers)]
-    ours = [record.getMessage() for record in caplog.records if record.name.startswith("service")]
+def test_every_status_of_a_problem_is_documented_and_in_the_readme() -> None:
+    """STATUS, the OpenAPI document and the README's table are the same list."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    listed = {int(code) for code in re.findall(r"^\| (\d{3}) \|", readme, flags=re.MULTILINE)}
 
-    assert len(ours) == 7
-    assert "MARKER" not in "".join(texts + ours)
-
-
-async def test_a_non_finite_output_never_leaves_as_a_number() -> None:
-    """A graph that swallows its input must not answer a plausible number (SavedModelServable raises)."""
-    nan = np.full((1, 2), np.nan, np.float32)
-
-    assert not np.isfinite(MeanServable(MODELS["and_gate"]).predict(nan)["probability"]).all()
+    assert {int(status) for status in STATUS.values()} == set(PROBLEMS)
+    # Starlette's router answers 405 by itself.
+    assert listed == {*PROBLEMS, 405} == set(TITLES)

@@ -188,21 +188,6 @@ async def test_the_newest_version_answers_and_the_older_can_be_named() -> None:
         assert (await client.get("/models/and_gate")).json()["versions"] == [10, 9, 2]
 
 
-async def test_metrics_count_requests_by_route_and_rows_by_model(registry: Registry) -> None:
-    """Prometheus sees the route's template, never the path that was typed."""
-    async with client_of(create_app(Settings(), registry)) as client:
-        rows = [{"x1": 1, "x2": 1}] * 3
-        await client.post("/models/and_gate/versions/1/predict", json={"instances": rows})
-        await client.get("/typed/by/somebody")
-        page = (await client.get("/metrics")).text
-
-    route = 'route="/models/and_gate/versions/{version}/predict"'
-    assert f'http_requests_total{{method="POST",{route},status="200"}} 1.0' in page
-    assert 'model_rows_total{action="predict",model="and_gate",version="1"} 3.0' in page
-    assert 'http_requests_total{method="GET",route="unmatched",status="404"} 1.0' in page
-    assert "somebody" not in page
-
-
 async def test_openapi_documents_each_models_own_fields(client: httpx.AsyncClient, spec: ModelSpec) -> None:
     """/docs shows names, units, bounds, levels and an example that works."""
     document = (await client.get("/openapi.json")).json()

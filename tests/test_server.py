@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -98,6 +99,18 @@ def test_the_log_of_a_process_holds_no_value() -> None:
     text = "".join(server.log)
     assert "POST /models/survival/predict 422" in text
     assert "MARKER" not in text
+
+
+def test_the_artifacts_folder_can_be_chosen(tmp_path: Path) -> None:
+    """Another folder, another set of models; the log says what is missing in it."""
+    shutil.copytree(ROOT / "artifacts/and_gate", tmp_path / "and_gate")
+    with Server("--artifacts", str(tmp_path)) as server:
+        models = httpx.get(f"{server.url}/models").json()["models"]
+        assert httpx.get(f"{server.url}/health/ready").status_code == 503
+        server.stop()
+
+    assert [model["name"] for model in models if model["ready"]] == ["and_gate"]
+    assert any("not ready: survival" in line for line in server.log)
 
 
 def test_workers_answer_from_several_processes() -> None:

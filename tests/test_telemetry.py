@@ -1,0 +1,60 @@
+"""What the service says of itself, and never of a request."""
+
+import logging
+
+import httpx
+import pytest
+
+from servers import client_of
+from service.app import create_app
+from service.registry import Registry
+from service.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_metrics_count_requests_by_route_and_rows_by_model(registry: Registry) -> None:
+    """Prometheus sees the route's template, never the path that was typed."""
+    async with client_of(create_app(Settings(), registry)) as client:
+        rows = [{"x1": 1, "x2": 1}] * 3
+        await client.post("/models/and_gate/versions/1/predict", json={"instances": rows})
+        await client.get("/typed/by/somebody")
+        page = (await client.get("/metrics")).text
+
+    route = 'route="/models/and_gate/versions/{version}/predict"'
+    assert f'http_requests_total{{method="POST",{route},status="200"}} 1.0' in page
+    assert 'model_rows_total{action="predict",model="and_gate",version="1"} 3.0' in page
+    assert 'http_requests_total{method="GET",route="unmatched",status="404"} 1.0' in page
+    assert "somebody" not in page
+
+
+async def test_log_lines_hold_the_route_and_never_what_was_typed(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Paths, methods, queries, headers and bodies can all carry a value."""
+    caplog.set_level(logging.DEBUG)
+    caplog.handler.setFormatter(logging.Formatter("%(name)s %(message)s"))
+    texts = []
+    for response in (
+        await client.get("/MARKER"),
+        await client.request("MARKER", "/models"),
+        await client.get("/models/MARKER?MARKER=MARKER", headers={"MARKER": "MARKER"}),
+        await client.post("/models/survival/versions/MARKER/predict"),
+        await client.post("/models/survival/predict", content=b"MARKER", headers={"content-type": "MARKER"}),
+        await client.post(
+            "/models/survival/predict",
+            content=b'{"MARKER": "MARKER", "instances": [{"MARKER": "MARKER", "age": "MARKER"}]}',
+            headers={"content-type": "application/json"},
+        ),
+        await client.post(
+            "/models/survival/predict",
+            content=b"MARKER,age\nMARKER,MARKER",
+            headers={"content-type": "text/csv"},
+        ),
+    ):
+        assert 400 <= response.status_code < 500
+        texts += [response.text, str(response.headers)]
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("service")]
+
+    assert len(ours) == 7
+    assert "MARKER" not in "".join(texts + ours)
