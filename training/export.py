@@ -139,8 +139,8 @@ def golden_inputs(spec: ModelSpec, matrix: Matrix) -> Matrix:
         if exhausted or not _common(rows, matrix):
             return rows
     raise ExportError(
-        f"{spec.name}: {_common(rows, matrix)} of {len(rows)} golden rows are rows of the table, expected none"
-        f" in one of {len(ROLLS)} ways to combine the quantiles; the table has too few columns or values"
+        f"{spec.name}: {_common(rows, matrix)} of {len(rows)} golden rows are rows of the table, expected"
+        f" none in one of {len(ROLLS)} ways to combine the quantiles; the table has too few columns or values"
     )
 
 
