@@ -27,7 +27,7 @@ RECIPE = Recipe(hidden=(4,), members=1, activation="tanh", epochs=500, rate=0.1,
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train, measure the lecture's net, or count seeds, as the arguments say."""
-    reader = parser(__doc__, ["and_gate"])
+    reader = parser(__file__, __doc__, ["and_gate"])
     reader.add_argument(
         "--seeds", type=int, help="publish nothing: count which of the seeds 1 to N learn the gate"
     )

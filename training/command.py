@@ -18,7 +18,7 @@ from training import lecture, linear, report
 from training.export import ExportError, export, unpublished
 from training.fit import Fitted, Recipe, fit, fit_predict, trivial
 from training.folds import FitPredict, figures, out_of_fold
-from training.table import Table, TableError, read
+from training.table import Table, TableError, read, source_of
 
 ITSELF = (
     "Measured on the four rows that it was fitted on: they are the whole truth table, so there are no"
@@ -44,6 +44,24 @@ class Protocol:
         )
 
 
+@dataclass(frozen=True)
+class Made:
+    """What made a card: the command, such as `python -m training.wine`, and its decisive arguments."""
+
+    command: str
+    recipe: str
+    seed: int
+
+    @classmethod
+    def by(cls, arguments: argparse.Namespace) -> "Made":
+        """Take from the command line what the card repeats."""
+        return cls(arguments.command, arguments.recipe, arguments.seed)
+
+    def line(self, spec: ModelSpec) -> str:
+        """Return the line that makes this model again."""
+        return f"{self.command} --model {spec.name} --recipe {self.recipe} --seed {self.seed}"
+
+
 def run(recipes: Mapping[str, Recipe], arguments: argparse.Namespace) -> None:
     """Train the models that the arguments ask for; exits with 1 and a sentence if that cannot be done."""
     for name in arguments.model:
@@ -56,11 +74,18 @@ def run(recipes: Mapping[str, Recipe], arguments: argparse.Namespace) -> None:
             sys.exit(f"{name}: {error}")
 
 
-def parser(document: str | None, models: Sequence[str]) -> argparse.ArgumentParser:
-    """Return the reader of the shared arguments; `--help` shows the script's docstring with its example."""
+def parser(script: str, document: str | None, models: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the reader of the arguments that the scripts share.
+
+    `script` is the script's __file__, from which cards name the command; `--help` shows `document`, its
+    docstring with the example.
+    """
     parser = argparse.ArgumentParser(
-        description=document, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=f"python -m training.{Path(script).stem}",
+        description=document,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.set_defaults(command=parser.prog)
     parser.add_argument("--model", nargs="+", choices=models, default=models, help="which; all by default")
     parser.add_argument(
         "--recipe",
@@ -98,7 +123,7 @@ def train(spec: ModelSpec, recipe: Recipe, arguments: argparse.Namespace) -> Pat
     report.show(spec, quality)
     published = export(
         fitted.network, table, quality, arguments.artifacts, recipe="default", seed=arguments.seed,
-        version=arguments.version, beside=partial(_beside, spec, table, quality, fitted, arguments),
+        version=arguments.version, beside=partial(_beside, spec, quality, fitted, Made.by(arguments)),
     )  # fmt: skip
     print(f"published {published}")
     return published
@@ -106,7 +131,7 @@ def train(spec: ModelSpec, recipe: Recipe, arguments: argparse.Namespace) -> Pat
 
 def study(spec: ModelSpec, arguments: argparse.Namespace) -> Path:
     """Measure the lecture's net and write its card, curve and metrics below runs/; nothing is exported."""
-    table, lesson = lecture.table_of(spec), lecture.LESSONS[spec.name]
+    table, lesson = lecture.table_of(spec), lecture.lesson(spec)
     with report.progress(f"{spec.name}, lecture", lesson.folds + 1) as watch:
         core, curve = lecture.fit(spec, table, arguments.seed, arguments.optimizer, watch, lesson.folds > 0)
         fold_fit = lecture.fit_predict(spec, arguments.seed, arguments.optimizer, watch)
@@ -121,7 +146,7 @@ def study(spec: ModelSpec, arguments: argparse.Namespace) -> Path:
     report.plot(folder / "learning_curve.png", f"{spec.name}, the lecture's net", curve, unit)
     (folder / "metrics.json").write_text(quality.model_dump_json(indent=1) + "\n", encoding="utf-8")
     facts = {"parameters": core.count_params(), "optimizer": arguments.optimizer}
-    _write_card(folder, spec, f"{spec.title}: the lecture's net", table, quality, facts, arguments)
+    _write_card(folder, spec, f"{spec.title}: the lecture's net", quality, facts, Made.by(arguments))
     print(f"written {folder}")
     return folder
 
@@ -148,22 +173,16 @@ def _figures(spec: ModelSpec, table: Table, function: FitPredict, protocol: Prot
 
 
 def _beside(
-    spec: ModelSpec, table: Table, quality: Quality, fitted: Fitted, arguments: argparse.Namespace,
-    folder: Path, version: int,
-) -> None:  # fmt: skip
+    spec: ModelSpec, quality: Quality, fitted: Fitted, made: Made, folder: Path, version: int
+) -> None:
     title = f"{spec.name}, version {version}"
     report.plot(folder / "learning_curve.png", title, fitted.curve, report.loss_unit(spec, standardised=True))
-    facts = {"parameters": fitted.network.parameters, "rows": len(table), "seed": arguments.seed}
-    _write_card(folder, spec, f"{spec.title} ({title})", table, quality, facts, arguments)
+    facts = {"parameters": fitted.network.parameters, "rows": quality.rows, "seed": made.seed}
+    _write_card(folder, spec, f"{spec.title} ({title})", quality, facts, made)
 
 
 def _write_card(
-    folder: Path, spec: ModelSpec, heading: str, table: Table, quality: Quality, facts: Mapping[str, object],
-    arguments: argparse.Namespace,
-) -> None:  # fmt: skip
-    module = spec.name if spec.name in ("and_gate", "survival") else "wine"
-    command = (
-        f"python -m training.{module} --model {spec.name} --recipe {arguments.recipe} --seed {arguments.seed}"
-    )
-    text = report.card(spec, heading, quality, list(table.sha256), facts, command)
+    folder: Path, spec: ModelSpec, heading: str, quality: Quality, facts: Mapping[str, object], made: Made
+) -> None:
+    text = report.card(spec, heading, quality, source_of(spec), facts, made.line(spec))
     (folder / "card.md").write_text(text, encoding="utf-8")

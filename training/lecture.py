@@ -51,10 +51,14 @@ class Lesson:
 LESSONS = {
     "and_gate": Lesson(hidden=4, epochs=500, batch=4, folds=0),
     "survival": Lesson(hidden=30, epochs=500, batch=4),
-    "wine_type": Lesson(hidden=30, epochs=100, batch=32),
-    "wine_quality": Lesson(hidden=30, epochs=100, batch=32),
-    "wine_grade": Lesson(hidden=30, epochs=100, batch=32),
 }
+# For the wines, and for a model that the lecture does not know.
+LESSON = Lesson(hidden=30, epochs=100, batch=32)
+
+
+def lesson(spec: ModelSpec) -> Lesson:
+    """Return the model's own lesson, or the one for models without."""
+    return LESSONS.get(spec.name, LESSON)
 
 
 def table_of(spec: ModelSpec) -> Table:
@@ -67,7 +71,7 @@ def net(spec: ModelSpec, width: int) -> keras.Sequential:
     outputs = len(spec.task.classes) if isinstance(spec.task, Multiclass) else 1
     return keras.Sequential([
         keras.Input((width,)),
-        keras.layers.Dense(LESSONS[spec.name].hidden, activation="relu"),
+        keras.layers.Dense(lesson(spec).hidden, activation="relu"),
         keras.layers.Dense(outputs, activation=LINKS[spec.task.name]),
     ])  # fmt: skip
 
@@ -78,7 +82,6 @@ def fit(
 ) -> tuple[keras.Sequential, Curve]:  # fmt: skip
     """Fit the lecture's net, every epoch of it; with `validate` a fifth is held back for the curve."""
     seeded(seed)
-    lesson = LESSONS[spec.name]
     core = net(spec, table.matrix.shape[1])
     held = np.zeros((len(table), 1), bool)
     if validate:
@@ -86,7 +89,7 @@ def fit(
     examples = Examples(table.matrix, _targets(spec, table), held)
     curve = descend(
         core, LOSSES[spec.task.name], OPTIMIZERS[optimizer](), examples,
-        epochs=lesson.epochs, batch=lesson.batch, seed=seed, watch=watch,
+        epochs=lesson(spec).epochs, batch=lesson(spec).batch, seed=seed, watch=watch,
     )  # fmt: skip
     return core, curve
 

@@ -16,6 +16,7 @@ from rich.table import Table as Grid
 from service.manifest import Figure, Quality
 from service.spec import ModelSpec
 from training.descent import Curve, Watch
+from training.table import Source
 
 UNITS = {
     "binary": "cross-entropy, nats",
@@ -26,23 +27,6 @@ LINEAR = (
     "The linear model is logistic regression, or ridge regression for a number, on standardised columns,"
     " with scikit-learn's default penalty (next to none on a truth table, where nothing can be overfitted)."
 )
-# The files of training/data/, by the first of their names: what to credit and what is wrong in them.
-DATA = {
-    "thoracic_surgery_raw.csv": (
-        "Thoracic Surgery Data, UCI id 277, doi:10.24432/C5Z60N, CC BY 4.0 (Lubicz, Pawelczyk, Rzechonek"
-        " and Kolodziej 2014): 470 patients of one centre, 2007 to 2011.",
-        "FEV1 was impossible in 22 rows (per cent instead of litres, or above FVC) and is replaced there by"
-        " 0.77 x FVC. One age of 21 is far from the next. Diagnosis DGN7 never occurs, DGN1 once, DGN8"
-        " twice; recent infarction and asthma occur twice each: nothing can be learnt from them.",
-    ),
-    "winequality-red.csv": (
-        "Wine Quality, UCI id 186, doi:10.24432/C56S3T, CC BY 4.0 (Cortez, Cerdeira, Almeida, Matos and"
-        " Reis 2009): 1,599 red and 4,898 white vinhos verdes.",
-        "240 red and 937 white rows are exact copies of earlier ones: they stay together in every split and"
-        " every resample. Grades 3 and 9 have 30 and 5 rows.",
-    ),
-}
-TRUTH_TABLE = ("The truth table of AND: four rows.", "None.")
 
 
 @contextmanager
@@ -103,37 +87,23 @@ def card(
     spec: ModelSpec,
     heading: str,
     quality: Quality,
-    files: Sequence[str],
+    source: Source,
     facts: Mapping[str, object],
     command: str,
 ) -> str:
     """Return the model card, Markdown: what it is for, what it was fitted to, how good it is, its limits."""
-    source, errors = DATA[files[0]] if files else TRUTH_TABLE
     lines = [
         f"# {heading}", "", spec.description, "",
-        "## Data", "", source, "", f"Known errors: {errors}", "",
+        "## Data", "", source.credit, "", f"Known errors: {source.errors}", "",
         "## Quality", "", quality.protocol, "",
         *_markdown(_heading(quality), _rows(quality)), "",
         *([LINEAR, ""] if quality.classical else []),
         "The baseline answers every row with the training rows' share of each class, or their mean.", "",
-        "## Limits", "", *(f"- {limit}" for limit in _limits(spec, files)), "",
+        "## Limits", "", *(f"- {limit}" for limit in source.limits), "",
         "## Made by", "", f"    {command}", "",
         *(f"- {name}: {value}" for name, value in facts.items()),
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
-
-
-def _limits(spec: ModelSpec, files: Sequence[str]) -> Iterator[str]:
-    if "thoracic_surgery_raw.csv" in files:
-        yield "**Not for clinical use.** For research and teaching only."
-        yield "The inputs carry little signal: an AUC above 0.75 here is a leak until shown otherwise."
-        yield "One centre, one period, 70 deaths; it has been tried on no other hospital's patients."
-    elif files:
-        yield "Portuguese vinho verde of 2004 to 2007 only; the grades are one panel's medians."
-    if not files:
-        yield "A demonstration: the table is its own truth, there is nothing to generalise to."
-    else:
-        yield "Beyond the range seen in training a value counts as its edge; the answer names the feature."
 
 
 def _markdown(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

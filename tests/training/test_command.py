@@ -34,7 +34,9 @@ def test_the_card_names_purpose_data_metrics_and_command(trained):
         "truth table",
         "| metric | model | 95 % interval | linear model | trivial baseline |\n|---|---|---|---|---|\n",
         "| accuracy | 1.0000 |  | 1.0000 | 0.7500 |",
-        "python -m training.and_gate",
+        "    python -m training.and_gate --model and_gate --recipe default --seed 1\n",
+        "Known errors: None.",
+        "- A demonstration",
         "parameters: 17",
     ):
         assert part in card
@@ -56,6 +58,15 @@ def test_help_shows_the_command_to_run(script, capsys):
 
     assert caught.value.code == 0
     assert "python -m training." in capsys.readouterr().out
+
+
+def test_the_card_names_the_script_that_ran():
+    """A model trained by another script is made again by that one, whatever the model is called."""
+    arguments = command.parser("/anywhere/grapes.py", None, ["wine_type"]).parse_args(["--seed", "7"])
+
+    assert command.Made.by(arguments).line(command.MODELS["wine_type"]) == (
+        "python -m training.grapes --model wine_type --recipe default --seed 7"
+    )
 
 
 def test_folds_of_a_tiny_run_are_described_in_the_protocol(small):

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from service.models import MODELS
-from training import command, lecture
+from training import and_gate, command, lecture
 from training.table import Table, lecture_survival
 
 
@@ -34,7 +36,7 @@ def test_every_optimizer_of_the_lecture_lowers_the_loss(name, optimizer):
 
 def test_the_lectures_recipe_writes_its_report_and_exports_nothing(tmp_path, capsys):
     """Card, curve and metrics below runs/, the summary on the screen, no artifact."""
-    reader = command.parser("The AND gate.", ["and_gate"])
+    reader = command.parser(and_gate.__file__, "The AND gate.", ["and_gate"])
     runs, artifacts = tmp_path / "runs", tmp_path / "artifacts"
     arguments = ["--recipe", "lecture", "--runs", str(runs), "--artifacts", str(artifacts)]
     command.run({}, reader.parse_args(arguments))
@@ -51,3 +53,8 @@ def test_the_lectures_survival_table_is_not_the_served_one(tables):
     differing = (raw != served).sum(axis=0)
 
     assert differing.tolist() == [0, 0, 22] + [0] * 13
+
+
+def test_a_model_that_the_lecture_does_not_know_gets_a_lesson():
+    """A new declaration can be compared with the lecture's layers without an entry here."""
+    assert lecture.lesson(replace(MODELS["survival"], name="relapse")) == lecture.LESSON

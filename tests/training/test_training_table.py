@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -165,3 +167,11 @@ def test_the_lectures_table_has_the_id_first_and_keeps_the_errors():
     assert table.matrix.shape == (470, 17)
     assert list(range(1, 471)) == sorted(table.matrix[:, 0])
     assert table.matrix[:, 3].max() > 50
+
+
+def test_a_model_of_an_unknown_table_is_told_where_to_declare_it():
+    """A declaration whose columns no table has names them and the place to add them."""
+    stranger = replace(SURVIVAL, source_columns=("height", "weight"))
+
+    with pytest.raises(TableError, match=r"columns height, weight; add it to SOURCES in training/table\.py"):
+        table_module.read(stranger)
