@@ -6,7 +6,8 @@
 25 s on two cores. On five folds, seed 1: AUC 0.672 (0.607 to 0.735), Brier 0.1230 and log-loss 0.405, against
 0.1268 and 0.421 for answering the prevalence to everyone. Logistic regression has AUC 0.670, Brier 0.1273 and
 log-loss 0.412: it ranks as well, and its probabilities are a little worse. The lecture's net, in 75 s: AUC
-0.532, Brier 0.1672, log-loss 0.804, worse than the prevalence. 470 patients hold little more signal than that.
+0.532, Brier 0.1672, log-loss 0.804, worse than the prevalence. 470 patients hold little more signal than
+that.
 """
 
 from collections.abc import Sequence
