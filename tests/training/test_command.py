@@ -25,6 +25,20 @@ def test_a_script_publishes_a_complete_artifact(trained):
     assert manifest.training.parameters == 17
 
 
+def test_the_same_seed_trains_the_same_artifact(trained, tmp_path):
+    """Run again, the script finds the same figures and golden answers to the last digit; seed 2 does not."""
+    and_gate.main(["--artifacts", str(tmp_path)])
+    and_gate.main(["--artifacts", str(tmp_path), "--seed", "2"])
+    one, same, other = (
+        Manifest.read(folder / "and_gate" / version)
+        for folder, version in ((trained, "1"), (tmp_path, "1"), (tmp_path, "2"))
+    )
+
+    assert one.quality == same.quality
+    assert one.golden == same.golden
+    assert one.golden.outputs != other.golden.outputs
+
+
 def test_the_card_names_purpose_data_metrics_and_command(trained):
     """A person reads beside the artifact what it is and how it was made."""
     card = (trained / "and_gate" / "1" / "card.md").read_text()

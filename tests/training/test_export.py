@@ -83,6 +83,17 @@ def test_the_manifest_agrees_with_the_declaration_and_the_files(artifacts, name)
 
 
 @pytest.mark.parametrize("name", MODELS)
+def test_the_manifests_prior_is_in_the_order_of_the_classes(artifacts, small, name):
+    """The share of 0 comes before that of 1, grade 3 before grade 9; for a number it is the mean."""
+    targets = small[name].targets
+    codes = {"wine_quality": None, "wine_grade": range(3, 10)}.get(name, (0, 1))
+    shares = [(targets == code).mean() for code in codes] if codes else [targets.mean()]
+
+    assert len(shares) == 1 or shares != shares[::-1]
+    assert Manifest.read(artifacts[name]).prior == pytest.approx(shares)
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_golden_rows_are_reproduced_by_the_reloaded_artifact(artifacts, name):
     """The manifest's inputs give the manifest's outputs, read back from JSON."""
     golden = json.loads((artifacts[name] / "manifest.json").read_text())["golden"]

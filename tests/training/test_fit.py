@@ -5,7 +5,7 @@ import pytest
 
 from service.models import MODELS
 from training import and_gate
-from training.fit import fit, fit_predict, held_back, prior, trivial
+from training.fit import LOSSES, fit, fit_predict, held_back, prior, trivial
 from training.table import read
 
 
@@ -92,3 +92,38 @@ def test_the_prior_is_the_share_of_each_class_or_the_mean():
     assert prior(MODELS["and_gate"], read(MODELS["and_gate"])) == [0.75, 0.25]
     assert prior(MODELS["wine_quality"], read(MODELS["wine_quality"])) == pytest.approx([5.8184], abs=1e-4)
     assert sum(prior(MODELS["wine_grade"], read(MODELS["wine_grade"]))) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("purpose", "target", "answer", "loss"),
+    [
+        ("regression", [1.0], [4.0], 9.0),
+        # A logit of log 3 is a probability of 3/4, of what did not happen: -log(1/4).
+        ("binary", [0.0], [np.log(3)], np.log(4)),
+        ("multiclass", [1.0, 0.0, 0.0], [0.0, np.log(3), 0.0], np.log(5)),
+    ],
+)
+def test_the_loss_is_the_purposes(purpose, target, answer, loss):
+    """Squared error, binary and categorical cross-entropy, exactly, for each row and member."""
+    found = LOSSES[purpose](np.float32([[target] * 2] * 3), np.float32([[answer] * 2] * 3)).numpy()
+
+    assert found.shape == (3, 2)
+    assert np.allclose(found, loss, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "and_gate"])
+def test_the_ensemble_answers_the_mean_of_its_members(fitted, small, name):
+    """Two members that disagree are averaged after their links, in probabilities or in the target's unit."""
+    spec, network = MODELS[name], fitted[name].network
+    matrix = small[name].matrix
+    answers = network.core(network.encoding(matrix)).numpy().astype(np.float64)
+    alone = {
+        "binary": lambda: 1 / (1 + np.exp(-answers[..., 0])),
+        "multiclass": lambda: np.exp(answers) / np.exp(answers).sum(axis=2, keepdims=True),
+        "regression": lambda: float(network.centre) + float(network.spread) * answers[..., 0],
+    }[spec.task.name]()
+    answered = network.predict(matrix)[spec.outputs[0].name]
+
+    assert answers.shape[1] == 2
+    assert np.abs(alone[:, 0] - alone[:, 1]).max() > 1e-3
+    assert np.allclose(answered, alone.mean(axis=1), atol=1e-5)

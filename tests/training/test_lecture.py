@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 
@@ -12,6 +13,67 @@ from training.table import Table, lecture_survival
 def test_the_lectures_nets_have_its_parameters(name, width, parameters):
     """AND: 2 x 4 + 4 + 4 + 1 = 17. Survival: 17 x 30 + 30 + 30 + 1 = 571, the id included."""
     assert lecture.net(MODELS[name], width).count_params() == parameters
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_lectures_nets_have_its_links(name):
+    """A hidden layer of relu, then what the purpose asks for: sigmoid, softmax over 7 grades, or nothing."""
+    hidden, last = lecture.net(MODELS[name], 12).layers
+
+    assert hidden.activation.__name__ == "relu"
+    assert (last.activation.__name__, last.units) == {
+        "wine_quality": ("linear", 1),
+        "wine_grade": ("softmax", 7),
+    }.get(name, ("sigmoid", 1))
+
+
+@pytest.mark.parametrize(("name", "hidden"), [("and_gate", 4), ("survival", 30)])
+def test_the_lecture_asks_for_500_epochs_in_batches_of_4(name, hidden):
+    """AND has 4 hidden units and survival 30; both run 500 epochs, batch 4."""
+    lesson = lecture.lesson(MODELS[name])
+
+    assert (lesson.hidden, lesson.epochs, lesson.batch) == (hidden, 500, 4)
+
+
+def test_every_epoch_of_the_lecture_runs(tables):
+    """The AND gate's curve has 500 points, and no epoch is gone back to."""
+    _, curve = lecture.fit(MODELS["and_gate"], tables["and_gate"])
+
+    assert len(curve.training) == curve.kept == 500
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "momentum"),
+    [
+        ("sgd", keras.optimizers.SGD, 0.0),
+        ("momentum", keras.optimizers.SGD, 0.9),
+        ("adagrad", keras.optimizers.Adagrad, None),
+        ("rmsprop", keras.optimizers.RMSprop, 0.0),
+        ("adam", keras.optimizers.Adam, None),
+    ],
+)
+def test_an_optimizers_name_gives_its_class(name, kind, momentum):
+    """The five names are Keras' five classes; momentum is descent with momentum 0.9."""
+    optimizer = lecture.OPTIMIZERS[name]()
+
+    assert type(optimizer) is kind
+    assert getattr(optimizer, "momentum", None) == momentum
+
+
+@pytest.mark.parametrize(
+    ("purpose", "target", "answer", "loss"),
+    [
+        ("regression", [1.0], [4.0], 9.0),
+        ("binary", [0.0], [0.75], np.log(4)),
+        ("multiclass", [1.0, 0.0, 0.0], [0.2, 0.6, 0.2], np.log(5)),
+    ],
+)
+def test_the_lectures_loss_is_the_purposes(purpose, target, answer, loss):
+    """mse and the two cross-entropies of one row, by hand; the nets answer after the link."""
+    found = lecture.LOSSES[purpose](np.float32([[target]]), np.float32([[answer]])).numpy()
+
+    assert found.shape == (1, 1)
+    assert found[0, 0] == pytest.approx(loss, rel=1e-5)
 
 
 def test_survival_is_fed_with_the_id():
