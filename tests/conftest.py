@@ -1,13 +1,16 @@
 """Fixtures: every declared model, answered by arithmetic, in process; and the committed artifacts."""
 
+import json
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from mean_servable import MeanServable
+from rows import document
 from servers import ROOT, client_of
 from service.app import create_app, load
 from service.models import MODELS
@@ -66,3 +69,20 @@ def artifact(tmp_path: Path) -> Path:
     """A copy of the newest AND gate, to be tampered with."""
     newest = max((ARTIFACTS / "and_gate").iterdir(), key=lambda path: int(path.name))
     return Path(shutil.copytree(newest, tmp_path / "and_gate" / newest.name))
+
+
+@pytest.fixture(params=["predict", "evaluate", "explain"])
+def action(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def post(client: httpx.AsyncClient, spec: ModelSpec, action: str) -> Callable[..., Any]:
+    """Post rows, or raw bytes, to the action of the model."""
+    url = f"/models/{spec.name}/{action}"
+
+    async def send(*rows: Any, raw: bytes | None = None, media: str = "application/json") -> httpx.Response:
+        body = json.dumps(document(spec, *rows, action=action)).encode() if raw is None else raw
+        return await client.post(url, content=body, headers={"content-type": media})
+
+    return send
