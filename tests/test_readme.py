@@ -97,10 +97,11 @@ FIGURES = {
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_figures_are_those_of_the_manifest(model: str) -> None:
-    """Each figure in the table of models is the artifact's, with the trivial baseline's beside it."""
+    """Each figure in the table of models is the artifact's, with the linear model's and the trivial baseline's."""
     quality = Manifest.read(ROOT / "artifacts" / model / "1").quality
     shown = [
-        f"{name} {quality.metrics[key].value:.3f} ({quality.baseline[key].value:.3f})"
+        f"{name} {quality.metrics[key].value:.3f}"
+        f" ({quality.classical[key].value:.3f}, {quality.baseline[key].value:.3f})"
         for name, key in FIGURES[model].items()
     ]
     line = next(line for line in README.splitlines() if line.startswith(f"| `{model}` |"))
