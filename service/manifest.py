@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from service.errors import ArtifactRejected
 from service.features import Feature
-from service.spec import ModelSpec, Output
+from service.spec import ModelSpec
+from service.tasks import Output
 
 MANIFEST = "manifest.json"
 REQUIRED_FILES = ("saved_model.pb", "card.md")

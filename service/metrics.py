@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn import metrics as sk
 
 from service.features import Feature
-from service.spec import Binary, Multiclass, Outputs, Regression, Task
+from service.tasks import Binary, Multiclass, Outputs, Regression, Task
 
 Metrics = dict[str, Any]
 BINS = 10

@@ -12,7 +12,8 @@ from typing import Protocol
 from service.errors import ArtifactRejected, NotReady, UnknownModel, UnknownVersion
 from service.features import Matrix
 from service.manifest import Manifest
-from service.spec import ModelSpec, Outputs
+from service.spec import ModelSpec
+from service.tasks import Outputs
 
 log = logging.getLogger(__name__)
 

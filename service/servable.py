@@ -20,7 +20,8 @@ import tensorflow as tf
 from service.errors import ArtifactRejected, DeviceUnavailable, ModelFailure
 from service.features import Matrix
 from service.manifest import Manifest, changed_files, differences
-from service.spec import ModelSpec, Outputs
+from service.spec import ModelSpec
+from service.tasks import Outputs
 
 PREDICT = "serving_default"
 EXPLAIN = "explain"

@@ -4,7 +4,8 @@ import numpy as np
 
 from service.features import Matrix
 from service.manifest import REQUIRED_FILES, Column, GraphOutput, Manifest, threshold_of
-from service.spec import Binary, ModelSpec, Multiclass, Outputs
+from service.spec import ModelSpec
+from service.tasks import Binary, Multiclass, Outputs
 
 
 class MeanServable:

@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from rows import bounded, changed, document, refused, within_parts
-from service.spec import Binary, ModelSpec
+from service.spec import ModelSpec
+from service.tasks import Binary
 
 pytestmark = pytest.mark.anyio
 

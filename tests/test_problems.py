@@ -20,7 +20,7 @@ from service.problems import STATUS, TITLES
 from service.registry import Registry
 from service.routes import PROBLEMS
 from service.settings import Settings
-from service.spec import Outputs
+from service.tasks import Outputs
 
 pytestmark = pytest.mark.anyio
 

@@ -97,7 +97,7 @@ FIGURES = {
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_figures_are_those_of_the_manifest(model: str) -> None:
-    """Each figure in the table of models is the artifact's, with the linear model's and the trivial baseline's."""
+    """Each figure in the table of models is the artifact's, beside the linear model's and the baseline's."""
     quality = Manifest.read(ROOT / "artifacts" / model / "1").quality
     shown = [
         f"{name} {quality.metrics[key].value:.3f}"

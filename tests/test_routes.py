@@ -17,7 +17,8 @@ from service.models import MODELS
 from service.registry import Registry
 from service.routes import actions
 from service.settings import Settings
-from service.spec import ModelSpec, Outputs
+from service.spec import ModelSpec
+from service.tasks import Outputs
 
 pytestmark = pytest.mark.anyio
 

@@ -16,7 +16,8 @@ from service.models import MODELS
 from service.registry import Registry
 from service.servable import EXPLAIN_ROWS, PREDICT_ROWS, SavedModelServable, choose_device
 from service.settings import Settings
-from service.spec import ModelSpec, Multiclass
+from service.spec import ModelSpec
+from service.tasks import Multiclass
 
 ARTIFACTS = Path(__file__).parent.parent / "artifacts"
 GATE = MODELS["and_gate"]

@@ -13,7 +13,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from service.features import Matrix
-from service.spec import Binary, ModelSpec, Multiclass, Outputs, Regression
+from service.spec import ModelSpec
+from service.tasks import Binary, Multiclass, Outputs, Regression
 from training.descent import Curve, Examples, Floats, Loss, Watch, descend
 from training.folds import FitPredict, folds
 from training.layers import Encoding, members

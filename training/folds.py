@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from service.features import Matrix
 from service.manifest import Figure
 from service.metrics import Metrics
-from service.spec import Outputs
+from service.tasks import Outputs
 from training.table import Table
 
 Indices = NDArray[np.int64]

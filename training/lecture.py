@@ -16,7 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from service.features import Matrix
-from service.spec import ModelSpec, Multiclass, Outputs
+from service.spec import ModelSpec
+from service.tasks import Multiclass, Outputs
 from training.descent import Curve, Examples, Floats, Loss, Watch, descend
 from training.fit import named, seeded
 from training.folds import FitPredict, folds

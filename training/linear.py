@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from service.features import Matrix
-from service.spec import Binary, ModelSpec, Multiclass, Outputs, Regression
+from service.spec import ModelSpec
+from service.tasks import Binary, Multiclass, Outputs, Regression
 from training.fit import named
 from training.folds import FitPredict
 from training.layers import Encoding

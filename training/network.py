@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from service.features import Matrix
-from service.spec import Binary, ModelSpec, Multiclass, Outputs, Regression
+from service.spec import ModelSpec
+from service.tasks import Binary, Multiclass, Outputs, Regression
 from training.layers import Encoding
 
 # Gauss-Legendre nodes on [0, 1]. The AND gate's is the steepest path: 32 nodes miss 6e-4 of it, 64 miss 2e-7.

@@ -3,7 +3,8 @@
 from typing import Annotated
 
 from service.features import Row, count
-from service.spec import Binary, ModelSpec, Threshold
+from service.spec import ModelSpec
+from service.tasks import Binary, Threshold
 
 
 class Inputs(Row):

@@ -7,7 +7,8 @@ Computing 14, 99-108. Column codes in `source` are that table's.
 from typing import Annotated
 
 from service.features import Row, category, count, flag, quantity
-from service.spec import Binary, ModelSpec, Threshold
+from service.spec import ModelSpec
+from service.tasks import Binary, Threshold
 
 DIAGNOSES = {f"DGN{code}": code for code in range(1, 9)}
 TUMOUR_SIZES = {f"OC{code}": code for code in range(11, 15)}

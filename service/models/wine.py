@@ -7,7 +7,8 @@ Systems 47(4), 547-553. Each model predicts one of the 13 columns from the other
 from typing import Annotated
 
 from service.features import Row, category, count, quantity
-from service.spec import Binary, ModelSpec, Multiclass, Regression, Threshold
+from service.spec import ModelSpec
+from service.tasks import Binary, Multiclass, Regression, Threshold
 
 GRADES = (3, 4, 5, 6, 7, 8, 9)
 COLOUR = category("colour of the wine", levels={"white": 0, "red": 1}, source="red")
