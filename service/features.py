@@ -181,12 +181,16 @@ def part_violations(row: type[Row], matrix: Matrix) -> Iterator[Violation]:
     features = row.features()
     position = {feature.name: column for column, feature in enumerate(features)}
     for column, feature in enumerate(features):
-        if feature.at_most is None:
-            continue
-        for index in np.flatnonzero(matrix[:, column] > matrix[:, position[feature.at_most]]):
-            yield Violation(
-                f"#/instances/{index}/{feature.name}",
-                f"{feature.name} is a part of {feature.at_most} and cannot exceed it; "
-                f"check both values and their units ({feature.unit}).",
-                "exceeds_whole",
-            )
+        if feature.at_most:
+            for index in np.flatnonzero(matrix[:, column] > matrix[:, position[feature.at_most]]):
+                yield exceeds_whole(feature, f"#/instances/{index}")
+
+
+def exceeds_whole(feature: Feature, pointer: str) -> Violation:
+    """The violation of a part that is larger than its whole, in the row at `pointer`."""
+    return Violation(
+        f"{pointer}/{feature.name}",
+        f"{feature.name} is a part of {feature.at_most} and cannot exceed it; "
+        f"check both values and their units ({feature.unit}).",
+        "exceeds_whole",
+    )

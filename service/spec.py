@@ -57,6 +57,11 @@ class ModelSpec:
         return self.row.features()
 
     @cached_property
+    def parts(self) -> tuple[Feature, ...]:
+        """The features that are a part of another one."""
+        return tuple(feature for feature in self.features if feature.at_most)
+
+    @cached_property
     def outputs(self) -> tuple[Output, ...]:
         """The named outputs of the signature `serving_default`."""
         return self.task.outputs(self.target)

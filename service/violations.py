@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from service.errors import Violation
-from service.features import Feature
+from service.features import Feature, exceeds_whole
 from service.spec import ModelSpec
 
 Fault = ErrorDetails
@@ -35,7 +36,12 @@ def row_violations(spec: ModelSpec, item: Any, pointer: str) -> Iterator[Violati
         yield Violation(pointer, detail, "unknown_field")
         return
     features = {feature.name: feature for feature in spec.features}
-    for fault in _faults(spec.row.model_validate, item):
+    faults = _faults(spec.row.model_validate, item)
+    for part in [] if faults else spec.parts:
+        # As the matrix compares them, in float32.
+        if np.float32(item[part.name]) > np.float32(item[part.at_most]):
+            yield exceeds_whole(part, pointer)
+    for fault in faults:
         if not fault["loc"]:
             yield Violation(pointer, "The row is not an object; give {feature: value, ...}.", "wrong_type")
         elif fault["type"] == "extra_forbidden":

@@ -1,8 +1,11 @@
 """CSV as the lecture prints its tables: with the patient's row number, without a header."""
 
+from collections import Counter
+
 import httpx
 import pytest
 
+from servers import ROOT
 from service.models import MODELS
 
 pytestmark = pytest.mark.anyio
@@ -128,6 +131,17 @@ async def test_a_part_larger_than_its_whole_is_refused(client: httpx.AsyncClient
     assert [(error["pointer"], error["code"]) for error in response.json()["errors"]] == [
         ("#/instances/1/forced_expiratory_volume_1s", "exceeds_whole")
     ]
+
+
+async def test_the_raw_table_is_refused_at_its_documented_errors(client: httpx.AsyncClient) -> None:
+    """All 22 at once: 14 volumes in per cent, 8 that exceed the capacity (training/data/SOURCES.md)."""
+    table = (ROOT / "training/data/thoracic_surgery_raw.csv").read_bytes()
+    response = await client.post("/models/survival/evaluate", content=table, headers=CSV)
+    codes = Counter(error["code"] for error in response.json()["errors"])
+
+    assert response.status_code == 422
+    # Row 216's 8.56 litres are outside the physical range as well.
+    assert codes == {"out_of_range": 15, "exceeds_whole": 7}
 
 
 async def test_spaces_and_a_byte_order_mark_do_no_harm(client: httpx.AsyncClient) -> None:
