@@ -1,6 +1,6 @@
 """Measures what one client and one operator see: start-up, one-row latency, memory.
 
-    scripts/bench                       about twenty seconds
+    scripts/bench                       about twenty seconds; with --graph, TensorFlow alone
     python -m benchmarks.one_client --requests 5000
 
 Starts the real service on a free port of loopback, posts each model's example row over one kept-alive

@@ -9,13 +9,13 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
 
-from service import __version__, problems
+from service import __version__, openapi, problems
+from service.actions import actions
 from service.limits import BodyLimit
 from service.models import MODELS
 from service.registry import Registry
-from service.routes import actions, model_routes, service_routes, unknown_model_routes
+from service.routes import model_routes, service_routes, unknown_model_routes
 from service.settings import Settings
 from service.telemetry import RequestLog, Telemetry
 
@@ -81,29 +81,13 @@ def _lifespan(settings: Settings, registry: Registry | None) -> Any:
 
 
 def _complete_openapi(app: FastAPI, requests: Sequence[type[BaseModel]]) -> None:
-    """Add what FastAPI cannot derive: bodies that routes read themselves, and the problems' media type."""
+    """Add what FastAPI cannot derive, once, when the document is first asked for."""
     generate = app.openapi
 
-    def openapi() -> dict[str, Any]:
+    def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            document = generate()
-            template = "#/components/schemas/{model}"
-            _, extra = models_json_schema([(kind, "validation") for kind in requests], ref_template=template)
-            document["components"]["schemas"] |= extra["$defs"]
-            for path in document["paths"].values():
-                for operation in path.values():
-                    _name_problems(operation["responses"])
-            for unused in ("HTTPValidationError", "ValidationError"):
-                document["components"]["schemas"].pop(unused, None)
-            app.openapi_schema = document
+            app.openapi_schema = generate()
+            openapi.complete(app.openapi_schema, requests, problems.MEDIA_TYPE)
         return app.openapi_schema
 
-    app.openapi = openapi  # type: ignore[method-assign]
-
-
-def _name_problems(responses: dict[str, Any]) -> None:
-    if "HTTPValidationError" in str(responses.get("422")):
-        del responses["422"]  # FastAPI's own, for a version in the path: ours is a 404
-    for code, response in responses.items():
-        if int(code) >= 400 and "content" in response:
-            response["content"] = {problems.MEDIA_TYPE: response["content"]["application/json"]}
+    app.openapi = document  # type: ignore[method-assign]

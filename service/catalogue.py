@@ -8,10 +8,10 @@ from typing import Self
 from pydantic import BaseModel, Field
 
 from service.features import Feature, Value
-from service.manifest import Quality, Seen, Training
-from service.protocol import NamedThreshold
+from service.manifest import Figure, Quality, Seen, Training
 from service.registry import Registry, Servable
 from service.spec import ModelSpec
+from service.tasks import Threshold
 
 
 class SeenDescription(BaseModel):
@@ -61,16 +61,23 @@ class FeatureDescription(BaseModel):
         )
 
 
-class Threshold(NamedThreshold):
-    """The probability from which on the event is answered, and why it is that one."""
+class Measured(BaseModel):
+    """How good the version is on rows kept out of training; the card says more."""
 
-    reason: str
+    protocol: str
+    rows: int
+    metrics: dict[str, Figure]
+    baseline: dict[str, Figure] = Field(description="of answering the training table's shares to every row")
 
     @classmethod
-    def of(cls, spec: ModelSpec) -> Self | None:
-        """The declared threshold of a binary model; None for the other tasks."""
-        found = spec.threshold
-        return cls(name=found.name, value=found.value, reason=found.reason) if found else None
+    def of(cls, quality: Quality) -> Self:
+        """The model's metrics and the trivial baseline's, without groups, coverage and further models."""
+        return cls(
+            protocol=quality.protocol,
+            rows=quality.rows,
+            metrics=quality.metrics,
+            baseline=quality.baseline,
+        )
 
 
 class ModelDescription(BaseModel):
@@ -90,9 +97,10 @@ class ModelDescription(BaseModel):
     outputs: dict[str, str]
     threshold: Threshold | None
     example: dict[str, float | int | bool | str]
-    metrics: Quality | None
+    metrics: Measured | None
     training: Training | None
     card: str | None = Field(description="the model card, in Markdown")
+    card_url: str | None = Field(description="path of the same card as JSON, with its drawings")
 
 
 class Catalogue(BaseModel):
@@ -128,9 +136,10 @@ def describe(registry: Registry, spec: ModelSpec, servable: Servable | None) -> 
         features=[FeatureDescription.of(feature, seen.get(feature.name)) for feature in spec.features],
         target=FeatureDescription.of(spec.target),
         outputs={output.name: output.meaning for output in spec.outputs},
-        threshold=Threshold.of(spec),
+        threshold=spec.threshold,
         example=dict[str, Value](spec.example),
-        metrics=manifest.quality if manifest else None,
+        metrics=Measured.of(manifest.quality) if manifest else None,
         training=manifest.training if manifest else None,
         card=servable.card if servable else None,
+        card_url=f"/models/{spec.name}/versions/{servable.version}/card" if servable else None,
     )

@@ -3,11 +3,13 @@
     ServiceError
         UnknownModel        a name that no declaration bears
         UnknownVersion      a version that is not being served
+        UnknownDrawing      a file that is not among a card's drawings
         UnsupportedMedia    a body of a type that no route reads
         TooLarge            more bytes or rows than are allowed
         RefusedBody         a body that was read and refused
             MalformedBody   it is not the JSON or CSV envelope
             InvalidRows     its rows break the declaration
+            InvalidParameters  its options do, and perhaps its rows too
         NotReady            a declared model that no loaded artifact answers
         ModelFailure        a graph that answered with something that is not an answer
         ArtifactRejected    a folder under artifacts/ that may not be served
@@ -45,6 +47,10 @@ class UnknownVersion(ServiceError):
     """The path names a version that is not being served."""
 
 
+class UnknownDrawing(ServiceError):
+    """The path names a file that is not one of the card's drawings."""
+
+
 class UnsupportedMedia(ServiceError):
     """The body's media type or charset is not one that the route reads."""
 
@@ -67,6 +73,10 @@ class MalformedBody(RefusedBody):
 
 class InvalidRows(RefusedBody):
     """The envelope is right, but a row or a target breaks the declaration."""
+
+
+class InvalidParameters(RefusedBody):
+    """The envelope is right, but an option is none of the allowed ones, or is missing."""
 
 
 class NotReady(ServiceError):

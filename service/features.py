@@ -89,11 +89,7 @@ class Feature:
         if self.kind == "category":
             codes = {str(code): level for level, code in self.levels.items()}
             return codes.get(text, text)
-        try:
-            # Python would also read 1_000 and the digits of other scripts.
-            return float(text) if text.isascii() and "_" not in text else text
-        except ValueError:
-            return text
+        return number(text)
 
     def __get_pydantic_core_schema__(self, _: Any, __: GetCoreSchemaHandler) -> CoreSchema:
         """Validate strictly: a boolean is no number, a string is no number, 62.0 is a whole number."""
@@ -120,6 +116,15 @@ class Feature:
             schema["description"] += f"; not above {self.at_most}"
         number = "integer" if self.kind == "count" else "number"
         return schema | {"type": number, "minimum": self.low, "maximum": self.high}
+
+
+def number(text: str) -> float | str:
+    """The number that a text reads as, or else the text, for validation to refuse."""
+    try:
+        # Python would also read 1_000 and the digits of other scripts.
+        return float(text) if text.isascii() and "_" not in text else text
+    except ValueError:
+        return text
 
 
 def quantity(

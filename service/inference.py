@@ -1,34 +1,52 @@
-"""The use cases predict, evaluate and explain: validated instances in, plain answers out.
+"""The use cases predict, what-if, evaluate and explain: validated instances in, plain answers out.
 
 No HTTP in it, and no TensorFlow: any servable will do.
 """
 
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from service import metrics
+from service import bootstrap, metrics
 from service.features import Matrix
 from service.judge import Instances
-from service.manifest import Manifest
+from service.manifest import Figure, Manifest
+from service.metrics import Metrics
+from service.parameters import Parameters, PredictParameters, WhatIfParameters
 from service.registry import Servable
-from service.spec import ModelSpec
+from service.spec import DISTANCE, ModelSpec
+from service.sweep import sweep
 
 
-def predict(servable: Servable, instances: Instances) -> dict[str, Any]:
+def predict(servable: Servable, instances: Instances, parameters: PredictParameters) -> dict[str, Any]:
     """Answer each instance, in order, as `PredictResponse` documents."""
+    answers = _predictions(servable, instances.matrix, parameters.coverage)
+    return _reading(servable, parameters) | {"predictions": _numbered(instances, answers)}
+
+
+def what_if(servable: Servable, instances: Instances, parameters: WhatIfParameters) -> dict[str, Any]:
+    """Predict each instance anew for every value of one feature, as `WhatIfResponse` documents.
+
+    Each point is what `predict` answers for the row with that value. Raises TooLarge.
+    """
     spec = servable.spec
-    answers = spec.task.answers(spec.target, servable.predict(instances.matrix))
-    for answer, outside in zip(
-        answers, outside_training(servable.manifest, spec, instances.matrix), strict=True
-    ):
-        answer["applicability"] = {"outside": outside}
-    threshold = spec.threshold
-    named = {"threshold": {"name": threshold.name, "value": threshold.value}} if threshold else {}
-    return _identity(servable) | named | {"predictions": _numbered(instances, answers)}
+    feature = next(one for one in spec.features if one.name == parameters.feature)
+    seen = servable.manifest.seen[feature.name]
+    swept = sweep(spec, feature, seen, instances.matrix, parameters.points)
+    answers = _predictions(servable, swept.matrix, parameters.coverage)
+    values = (feature.value(code) for code in swept.values.tolist())
+    points = ({"value": value} | answer for value, answer in zip(values, answers, strict=True))
+    own = instances.matrix[:, spec.features.index(feature)].tolist()
+    curves = [
+        {"value": feature.value(code), "points": list(islice(points, size))}
+        for code, size in zip(own, swept.sizes, strict=True)
+    ]
+    varied = {"feature": feature.name, "unit": feature.unit}
+    return _reading(servable, parameters) | varied | {"curves": _numbered(instances, curves)}
 
 
-def evaluate(servable: Servable, instances: Instances) -> dict[str, Any]:
+def evaluate(servable: Servable, instances: Instances, _: Parameters) -> dict[str, Any]:
     """Measure the model on labelled instances: loss and accuracy first, the trivial baseline beside.
 
     The baseline answers what the training table answers on average, whatever the row: its class
@@ -38,15 +56,30 @@ def evaluate(servable: Servable, instances: Instances) -> dict[str, Any]:
     assert targets is not None, "the judge of /evaluate lets no unlabelled body through"
     outputs = servable.predict(instances.matrix)
     constant = spec.task.trivial(spec.target, servable.manifest.prior, len(targets))
+    measured = metrics.evaluate(spec.task, spec.target, outputs, targets)
+    losses = metrics.row_losses(spec.task, spec.target, outputs, targets)
+    bounds = bootstrap.interval(losses, bootstrap.groups_of_equal(instances.matrix))
     return (
-        metrics.evaluate(spec.task, spec.target, outputs, targets)
-        | {"rows": len(targets)}
+        measured
+        | {"rows": len(targets), "comparison": _comparison(servable, measured, bounds)}
         | {"baseline": metrics.evaluate(spec.task, spec.target, constant, targets)}
         | _identity(servable)
     )
 
 
-def explain(servable: Servable, instances: Instances) -> dict[str, Any]:
+def _comparison(servable: Servable, measured: Metrics, bounds: tuple[float, float] | None) -> dict[str, Any]:
+    """The main metric beside the card's; `bounds` are those of the loss."""
+    metric = servable.spec.task.main_metric
+    low, high = bounds or (None, None)
+    if bounds and metric == "rmse":
+        low, high = bounds[0] ** 0.5, bounds[1] ** 0.5
+    found = Figure(value=measured[metric], low=low, high=high)
+    card = servable.manifest.quality.metrics.get(metric)
+    said = {"card": card.model_dump() if card else None, "verdict": bootstrap.verdict(found, card)}
+    return {"metric": metric} | found.model_dump() | said
+
+
+def explain(servable: Servable, instances: Instances, _: Parameters) -> dict[str, Any]:
     """Say for each instance which feature moved its prediction by how much (`ExplainResponse`)."""
     spec = servable.spec
     outputs = servable.explain(instances.matrix)
@@ -69,6 +102,29 @@ def explain(servable: Servable, instances: Instances) -> dict[str, Any]:
             for feature, code in zip(spec.features, outputs["baseline"][0].tolist(), strict=True)
         },
         "explanations": _numbered(instances, explanations),
+    }
+
+
+def _predictions(servable: Servable, matrix: Matrix, coverage: float) -> list[dict[str, Any]]:
+    """The model's answer for each row, with how far the row is from those of training."""
+    spec, manifest = servable.spec, servable.manifest
+    outputs = servable.predict(matrix)
+    answers = spec.task.answers(spec.target, outputs, manifest.critical_at(coverage))
+    outside = outside_training(manifest, spec, matrix)
+    percentiles = outputs[DISTANCE.name].tolist()
+    for answer, names, percentile in zip(answers, outside, percentiles, strict=True):
+        answer["applicability"] = {"outside": names, "distance_percentile": percentile}
+    return answers
+
+
+def _reading(servable: Servable, parameters: PredictParameters) -> dict[str, Any]:
+    """What predictions are to be read by (`Reading`)."""
+    spec, manifest = servable.spec, servable.manifest
+    labels = [str(label) for label in spec.task.labels(spec.target)]
+    return _identity(servable) | {
+        "threshold": spec.threshold,
+        "base_rate": dict(zip(labels, manifest.prior, strict=True)) if labels else None,
+        "coverage": parameters.coverage if manifest.critical else None,
     }
 
 

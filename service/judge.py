@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from service.errors import InvalidRows, MalformedBody, TooLarge, Violation
+from service.errors import InvalidParameters, InvalidRows, MalformedBody, RefusedBody, TooLarge, Violation
 from service.features import Matrix, part_violations, to_matrix
-from service.protocol import MAX_ROWS, EvaluateRequest, PredictRequest, target_type
+from service.parameters import Parameters, option_violations, undefined_option
+from service.protocol import MAX_ROWS, EvaluateRequest, RowsRequest, target_type
 from service.spec import ModelSpec
 from service.violations import Fault, envelope_violation, row_violations, value_violations
 
@@ -37,25 +38,36 @@ class Instances:
     ids: Sequence[int] | None = None
 
 
+# What a request asks: rows, and how they are to be answered.
+Asked = tuple[Instances, Parameters]
+
+
 @dataclass(frozen=True)
 class Judge:
     """Decides whether a body fits one request type of one model, and says where it does not."""
 
     spec: ModelSpec
-    request: type[PredictRequest[Any]]
+    request: type[RowsRequest[Any]]
 
     @property
     def labelled(self) -> bool:
         """Whether the request carries targets."""
         return issubclass(self.request, EvaluateRequest)
 
-    def json(self, body: bytes) -> Instances:
-        """Validate a JSON body. Raises MalformedBody, InvalidRows or TooLarge."""
+    @property
+    def parameters(self) -> type[Parameters]:
+        """The type of the request's options."""
+        kind = self.request.model_fields["parameters"].annotation
+        assert isinstance(kind, type) and issubclass(kind, Parameters)  # noqa: PT018
+        return kind
+
+    def json(self, body: bytes) -> Asked:
+        """Validate a JSON body. Raises MalformedBody, InvalidRows, InvalidParameters or TooLarge."""
         body = body.removeprefix(codecs.BOM_UTF8)
         if not body.strip():
             raise MalformedBody(f"The body is empty; send {self._shape}.")
         try:
-            return self._instances(self.request.model_validate_json(body))
+            return self._asked(self.request.model_validate_json(body))
         except ValidationError as error:
             faults = _faults(error)
             if faults[0]["type"] == "json_invalid":
@@ -63,28 +75,29 @@ class Judge:
                 raise MalformedBody(f"The body is not valid JSON: {reason}. Send a JSON object.") from None
             raise self._refusal(faults, from_json(body)) from None
 
-    def document(self, document: Mapping[str, Any], ids: Sequence[int] | None = None) -> Instances:
+    def document(self, document: Mapping[str, Any], ids: Sequence[int] | None = None) -> Asked:
         """Validate rows that were read from something other than JSON, with the ids they came with."""
         try:
-            return self._instances(self.request.model_validate(document), ids)
+            return self._asked(self.request.model_validate(document), ids)
         except ValidationError as error:
             raise self._refusal(_faults(error), document) from None
 
-    def _instances(self, request: PredictRequest[Any], ids: Sequence[int] | None = None) -> Instances:
-        rows = len(request.instances)
+    def _asked(self, request: RowsRequest[Any], ids: Sequence[int] | None = None) -> Asked:
         matrix = to_matrix(self.spec.row, request.instances)
         refuse(list(islice(part_violations(self.spec.row, matrix), MAX_VIOLATIONS)))
-        if not isinstance(request, EvaluateRequest):
-            return Instances(matrix, ids=ids)
-        if len(request.targets) != rows:
-            detail = (
-                f"{len(request.targets)} targets for {rows} instances; send one target for each instance."
-            )
-            refuse([Violation("#/targets", detail, "length_mismatch")])
-        codes = [self.spec.target.code(target) for target in request.targets]
-        return Instances(matrix, np.asarray(codes, np.float64), ids)
+        return Instances(matrix, self._codes(request), ids), request.parameters
 
-    def _refusal(self, faults: list[Fault], document: Any) -> Exception:
+    def _codes(self, request: RowsRequest[Any]) -> NDArray[np.float64] | None:
+        """The targets as codes, (n,), where the request carries them."""
+        if not isinstance(request, EvaluateRequest):
+            return None
+        targets, rows = len(request.targets), len(request.instances)
+        if targets != rows:
+            detail = f"{targets} targets for {rows} instances; send one target for each instance."
+            refuse([Violation("#/targets", detail, "length_mismatch")])
+        return np.asarray([self.spec.target.code(target) for target in request.targets], np.float64)
+
+    def _refusal(self, faults: list[Fault], document: Any) -> RefusedBody | TooLarge:
         """Turn the first fault that pydantic met into everything the caller has to mend."""
         envelope = [fault for fault in faults if len(fault["loc"]) < 2 and fault["type"] not in SIZES]
         if envelope or not isinstance(document, Mapping):
@@ -92,14 +105,22 @@ class Judge:
             return MalformedBody(f"The body is not {self._shape}.", list(found)[:MAX_VIOLATIONS])
         if any(len(document.get(key) or ()) > MAX_ROWS for key in ("instances", "targets")):
             return TooLarge(f"A request may hold at most {MAX_ROWS:,} rows; send several requests.")
-        if any(fault["loc"][0] == "parameters" for fault in faults):
-            detail = "parameters holds a name that is not defined; no parameter is defined yet, leave it out."
-            return MalformedBody(detail, [Violation("#/parameters", detail, "unknown_field")])
-        return invalid(self._violations(document))
+        options = [fault for fault in faults if fault["loc"][0] == "parameters"]
+        if any(fault["type"] == "extra_forbidden" for fault in options):
+            undefined = undefined_option(self.parameters)
+            return MalformedBody(undefined.detail, [undefined])
+        wrong = list(option_violations(self.parameters, options))
+        violations = [*wrong, *self._violations(document)][:MAX_VIOLATIONS]
+        kind = InvalidParameters if wrong else InvalidRows
+        return kind(refusal(violations), violations)
 
     @property
     def _shape(self) -> str:
         targets = ', "targets": [target, ...]' if self.labelled else ""
+        if self.request.model_fields["parameters"].is_required():
+            return (
+                f'an object {{"instances": [row, ...]{targets}, "parameters": {{...}}}} with no other field'
+            )
         return f'an object {{"instances": [row, ...]{targets}}} with no other field than "parameters"'
 
     def _violations(self, document: Mapping[str, Any]) -> list[Violation]:
@@ -131,12 +152,11 @@ def _faults(error: ValidationError) -> list[Fault]:
 def refuse(violations: Sequence[Violation]) -> None:
     """Raise InvalidRows if there is any violation."""
     if violations:
-        raise invalid(violations)
+        raise InvalidRows(refusal(violations), violations)
 
 
-def invalid(violations: Sequence[Violation]) -> InvalidRows:
-    """The refusal of rows with these violations."""
+def refusal(violations: Sequence[Violation]) -> str:
+    """What is said of a request with these violations, before each of them."""
     many = f"At least {MAX_VIOLATIONS}" if len(violations) == MAX_VIOLATIONS else str(len(violations))
     places = "place breaks" if len(violations) == 1 else "places break"
-    detail = f"{many} {places} the declaration of this model; `errors` names each and says what is allowed."
-    return InvalidRows(detail, violations)
+    return f"{many} {places} the declaration of this model; `errors` names each and says what is allowed."

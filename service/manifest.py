@@ -4,8 +4,10 @@ Knows files and JSON; knows nothing of HTTP or TensorFlow.
 """
 
 import hashlib
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Self
 
@@ -13,11 +15,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from service.errors import ArtifactRejected
 from service.features import Feature
-from service.spec import ModelSpec
-from service.tasks import Output
+from service.spec import DISTANCE, ModelSpec
+from service.tasks import COVERAGES, Critical, Output
 
 MANIFEST = "manifest.json"
 REQUIRED_FILES = ("saved_model.pb", "card.md")
+DRAWING = re.compile(r"[A-Za-z0-9_-]+\.(png|svg)")
 # Another CPU or a GPU rounds differently, by less than this.
 TOLERANCE = 1e-4
 
@@ -86,17 +89,76 @@ class Figure(Part):
     high: float | None = None
 
 
+class Group(Part):
+    """Metrics of a part of the rows: `of` is what divides them, such as `age`, `name` the part's name."""
+
+    of: str
+    name: str
+    rows: int
+    metrics: dict[str, Figure]
+
+
+class Covered(Part):
+    """How often intervals or sets held the truth on rows that their critical values had not seen.
+
+    `of` is whose rows: a label of the target, or "all". `size` is the mean width of the intervals, in the
+    target's unit, or the mean number of labels in the sets.
+    """
+
+    coverage: float
+    of: str
+    rows: int
+    share: Figure
+    size: float
+
+
+class Study(Part):
+    """The same metrics of several models under another protocol, such as a published paper's."""
+
+    name: str
+    protocol: str
+    rows: int
+    figures: dict[str, dict[str, Figure]]
+    source: str = ""
+
+
 class Quality(Part):
     """Metrics of the recipe on rows that it was not fitted on, beside others' on the same rows.
 
-    `baseline` is the trivial one's, `classical` a linear model's (logistic regression, ridge).
+    `baseline` is the trivial one's, `others` those of further models by name, such as `linear`. `margin` is
+    how much smaller the model's loss is than the baseline's, row by row.
     """
 
     protocol: str
     rows: int
     metrics: dict[str, Figure]
     baseline: dict[str, Figure]
-    classical: dict[str, Figure] = {}
+    margin: Figure | None = None
+    others: dict[str, dict[str, Figure]] = {}
+    groups: list[Group] = []
+    covered: list[Covered] = []
+    studies: list[Study] = []
+
+
+class Drawing(Part):
+    """A plot beside the card: its file, its title, and in words what it shows."""
+
+    file: str
+    title: str
+    shows: str
+
+
+class Provenance(Part):
+    """What the card says besides figures: the data and its errors, the model's limits, how it was made."""
+
+    notice: str | None
+    credit: str
+    errors: str
+    limits: list[str]
+    made_by: str
+    drawings: list[Drawing]
+    # The reason why the publishing gate would have refused this version, had it not been forced.
+    forced: str | None = None
 
 
 class Training(Part):
@@ -123,7 +185,12 @@ class Golden(Part):
 
 
 class Manifest(Part):
-    """The whole of manifest.json. `prior` is what the trivial baseline answers: class shares, or the mean."""
+    """The whole of manifest.json.
+
+    `prior` is the share of each class, or value, in the training table: what the trivial baseline answers
+    from. `critical` has the critical values (`tasks.Critical`) by coverage, such as "0.9"; it is empty
+    where the task has neither intervals nor sets.
+    """
 
     model: str
     version: int
@@ -134,9 +201,11 @@ class Manifest(Part):
     explained: str
     threshold: float | None
     prior: list[float]
+    critical: dict[str, list[float]]
     seen: dict[str, Seen]
     training: Training
     quality: Quality
+    provenance: Provenance
     golden: Golden
     files: dict[str, str]
 
@@ -154,6 +223,10 @@ class Manifest(Part):
                 f"{MANIFEST} is not a manifest of this service ({error.error_count()} faults);"
                 " export the model again with this revision"
             ) from error
+
+    def critical_at(self, coverage: float) -> Critical | None:
+        """The critical values of one of COVERAGES; None where the task has neither intervals nor sets."""
+        return Critical(coverage, self.critical[str(coverage)]) if self.critical else None
 
     def write(self, folder: Path) -> None:
         """Write `folder`/manifest.json, indented, to be read and compared by people too."""
@@ -188,9 +261,35 @@ def _summary(manifest: Manifest, spec: ModelSpec) -> Iterator[str]:
         if (levels is None) == bool(feature.levels) or not {*(levels or [])} <= {*feature.levels.values()}:
             yield f"seen: the levels of `{feature.name}` are not those of the declaration"
     yield from _unequal("length of the prior", len(manifest.prior), spec.task.prior_length)
-    for name in REQUIRED_FILES:
+    if min(manifest.prior, default=0) < 0 or abs(sum(manifest.prior) - 1) > TOLERANCE:
+        yield "the prior is not shares that sum to 1"
+    yield from _critical(manifest, spec)
+    drawings = [drawing.file for drawing in manifest.provenance.drawings]
+    for name in (*REQUIRED_FILES, *drawings):
         if name not in manifest.files:
             yield f"{name} is not among the files"
+    for name in drawings:
+        if not DRAWING.fullmatch(name):
+            yield f"drawing {name} is no .png or .svg beside the card"
+
+
+def _critical(manifest: Manifest, spec: ModelSpec) -> Iterator[str]:
+    """Critical values for each coverage, possible ones, and no smaller sets for a larger coverage."""
+    length = spec.task.critical_length
+    expected = {str(coverage): length for coverage in COVERAGES} if length else {}
+    found = {coverage: len(values) for coverage, values in manifest.critical.items()}
+    if found != expected:
+        yield from _unequal("number of critical values by coverage", found, expected)
+        return
+    # A class is in the set from a probability on: a larger one makes it smaller. Intervals reach so far.
+    sign, most = (-1, 1.0) if spec.task.labels(spec.target) else (1, math.inf)
+    for coverage, values in manifest.critical.items():
+        if not all(0 <= value <= most for value in values):
+            yield f"critical values for {coverage} are not from 0 to {most:g}"
+    ascending = [manifest.critical[str(coverage)] for coverage in COVERAGES if length]
+    for narrow, wide in pairwise(ascending):
+        if any(sign * one > sign * other for one, other in zip(narrow, wide, strict=True)):
+            yield "critical values: a larger coverage has smaller sets or intervals"
 
 
 def _golden(golden: Golden, spec: ModelSpec) -> Iterator[str]:
@@ -204,6 +303,9 @@ def _golden(golden: Golden, spec: ModelSpec) -> Iterator[str]:
         widths = {len(answer) if isinstance(answer, list) else 0 for answer in answers}
         if len(answers) != rows or not widths <= {output.width}:
             yield f"golden outputs: `{output.name}` has not one answer of its width for each row"
+    percentiles = golden.outputs.get(DISTANCE.name, [])
+    if not all(isinstance(one, float) and 0 <= one <= 100 for one in percentiles):
+        yield f"golden outputs: `{DISTANCE.name}` is not from 0 to 100"
     if not golden.tolerance <= TOLERANCE:
         yield f"golden rows: the tolerance is {golden.tolerance:g}, at most {TOLERANCE:g} is allowed"
 

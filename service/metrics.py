@@ -30,9 +30,25 @@ def evaluate(task: Task, target: Feature, outputs: Outputs, targets: NDArray[np.
         case Binary():
             return binary(_float64(outputs[task.event]), targets.astype(int), task.threshold.value)
         case Regression():
-            return regression(_float64(outputs[target.name]), targets)
+            median = _float64(outputs[f"median_{target.name}"])
+            return regression(_float64(outputs[target.name]), median, targets)
         case Multiclass():
             return multiclass(_float64(outputs["probabilities"]), targets.astype(int), task.classes)
+
+
+def row_losses(
+    task: Task, target: Feature, outputs: Outputs, targets: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return each row's own loss, (n,): their mean is the metric `loss` of the same rows."""
+    if isinstance(task, Regression):
+        return (_float64(outputs[target.name]) - targets) ** 2
+    shares = task.shares(target, outputs)
+    shares = shares / shares.sum(axis=1, keepdims=True)
+    labels = [target.code(label) for label in task.labels(target)]
+    happened = shares[np.arange(len(targets)), np.searchsorted(labels, targets)]
+    # As scikit-learn bounds it: what was called impossible costs much, not infinitely much.
+    losses: NDArray[np.float64] = -np.log(np.maximum(happened, np.finfo(np.float64).eps))
+    return losses
 
 
 def binary(probability: NDArray[np.float64], truth: NDArray[np.int_], threshold: float) -> Metrics:
@@ -80,8 +96,20 @@ def calibration(probability: NDArray[np.float64], truth: NDArray[np.int_]) -> li
     ]
 
 
-def regression(predicted: NDArray[np.float64], truth: NDArray[np.float64]) -> Metrics:
-    """Metrics of real predictions, shape (n,), in the target's unit.
+def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+    """Expected calibration error (Guo et al. 2017, section 2): |confidence - share of right answers|.
+
+    Both (n,); averaged over ten equal bins of the confidence, each weighted by its rows.
+    """
+    filled = [one for one in calibration(confidence, right.astype(int)) if one["rows"]]
+    apart = sum(one["rows"] * abs(one["mean_probability"] - one["observed_share"]) for one in filled)
+    return float(apart / len(right))
+
+
+def regression(
+    predicted: NDArray[np.float64], median: NDArray[np.float64], truth: NDArray[np.float64]
+) -> Metrics:
+    """Metrics of real predictions, shape (n,), in the target's unit; of the median, its mean error alone.
 
     `loss` is the mean squared error; `accuracy` is the share of rows within half a unit, which is the
     share whose rounded prediction is right when the truth is whole.
@@ -95,10 +123,21 @@ def regression(predicted: NDArray[np.float64], truth: NDArray[np.float64]) -> Me
         "loss": loss,
         "accuracy": within["within_0.5"],
         "mae": float(sk.mean_absolute_error(truth, predicted)),
+        "mae_of_median": float(sk.mean_absolute_error(truth, median)),
         "rmse": loss**0.5,
         "r2": float(sk.r2_score(truth, predicted)) if np.ptp(truth) > 0 else None,
         **within,
+        "kappa": _kappa(truth, predicted, None),
+        "quadratic_kappa": _kappa(truth, predicted, "quadratic"),
     }
+
+
+def _kappa(truth: NDArray[np.float64], predicted: NDArray[np.float64], weights: str | None) -> float | None:
+    """Cohen's kappa of whole truths and rounded predictions; None if all are equal, or a truth not whole."""
+    whole, rounded = np.rint(truth).astype(int), np.rint(predicted).astype(int)
+    if np.ptp(np.concatenate([whole, rounded])) == 0 or np.any(np.abs(truth - whole) > ROUNDING):
+        return None
+    return float(sk.cohen_kappa_score(whole, rounded, weights=weights))
 
 
 def multiclass(
@@ -123,6 +162,7 @@ def multiclass(
         "macro_f1": float(sk.f1_score(truth, answered, average="macro", zero_division=0)),
         "quadratic_kappa": None if kappa is None else float(kappa),
         "log_loss": loss,
+        "calibration_error": calibration_error(probabilities.max(axis=1), answered == truth),
         "classes": list(classes),
         "confusion_matrix": sk.confusion_matrix(truth, answered, labels=list(classes)).tolist(),
     }

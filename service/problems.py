@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import (
+    InvalidParameters,
     InvalidRows,
     MalformedBody,
     ModelFailure,
@@ -23,6 +24,7 @@ from service.errors import (
     RefusedBody,
     ServiceError,
     TooLarge,
+    UnknownDrawing,
     UnknownModel,
     UnknownVersion,
     UnsupportedMedia,
@@ -38,20 +40,22 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     MalformedBody: HTTPStatus.BAD_REQUEST,
     UnknownModel: HTTPStatus.NOT_FOUND,
     UnknownVersion: HTTPStatus.NOT_FOUND,
+    UnknownDrawing: HTTPStatus.NOT_FOUND,
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMedia: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     InvalidRows: HTTPStatus.UNPROCESSABLE_ENTITY,
+    InvalidParameters: HTTPStatus.UNPROCESSABLE_ENTITY,
     ModelFailure: HTTPStatus.INTERNAL_SERVER_ERROR,
     NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 TITLES: dict[int, str] = {
-    400: "The body cannot be read",
+    400: "The request cannot be read",
     404: "There is nothing here",
     405: "This method is not allowed here",
     413: "The body is too large",
     415: "This media type is not read here",
-    422: "The rows break the declaration",
+    422: "A value breaks the declaration",
     500: "The service failed",
     503: "Not ready",
 }

@@ -8,12 +8,15 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from service.features import Feature, Row
+from service.features import Feature, Row, Value
+from service.parameters import Coverage, Parameters, PredictParameters, WhatIfParameters
+from service.tasks import Probability, Threshold
 
 MAX_ROWS = 100_000
 
 R = TypeVar("R", bound=Row)
 T = TypeVar("T")
+W = TypeVar("W", bound=WhatIfParameters)
 P = TypeVar("P", bound=BaseModel)
 M = TypeVar("M", bound=BaseModel)
 
@@ -24,11 +27,7 @@ class Envelope(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
-class Parameters(Envelope):
-    """Options of a request; none is defined yet."""
-
-
-class PredictRequest(Envelope, Generic[R]):
+class RowsRequest(Envelope, Generic[R]):
     """Rows to be answered, in the order in which the answers come back."""
 
     # fail_fast: a body of 100,000 wrong rows must not cost a million error objects.
@@ -36,7 +35,23 @@ class PredictRequest(Envelope, Generic[R]):
     parameters: Parameters = Field(default_factory=Parameters)
 
 
-class EvaluateRequest(PredictRequest[R], Generic[R, T]):
+class PredictRequest(RowsRequest[R], Generic[R]):
+    """Rows to be predicted, in the order in which the predictions come back."""
+
+    parameters: PredictParameters = Field(default_factory=PredictParameters)
+
+
+class ExplainRequest(RowsRequest[R], Generic[R]):
+    """Rows whose predictions are to be explained, in the order in which the explanations come back."""
+
+
+class WhatIfRequest(RowsRequest[R], Generic[R, W]):
+    """Rows of which one feature is to be varied, in the order in which the curves come back."""
+
+    parameters: W
+
+
+class EvaluateRequest(RowsRequest[R], Generic[R, T]):
     """Rows with the true value of each, in the same order."""
 
     targets: Annotated[
@@ -49,7 +64,8 @@ class EvaluateRequest(PredictRequest[R], Generic[R, T]):
 
 def named(name: str, kind: type[M]) -> type[M]:
     """Give a parametrised type a name of its own, for /docs to show instead of its parameters."""
-    return create_model(name, __base__=kind, __doc__=kind.__doc__)
+    generic = kind.__pydantic_generic_metadata__["origin"] or kind
+    return create_model(name, __base__=kind, __doc__=generic.__doc__)
 
 
 def target_type(target: Feature) -> Any:
@@ -64,18 +80,48 @@ class Answer(BaseModel):
     version: int
 
 
-class NamedThreshold(BaseModel):
-    """The probability from which on the event is answered."""
+class Reading(Answer):
+    """What predictions are to be read by."""
 
-    name: str
-    value: float
+    threshold: Threshold | None = Field(
+        description="the probability from which on the event is answered, and why; null for other tasks"
+    )
+    base_rate: dict[str, Probability] | None = Field(
+        description="each class's share of the training table, which is what one knows without a row;"
+        " null where the answer is a number"
+    )
+    coverage: Coverage | None = Field(
+        description="the share of new rows whose true value the sets, or intervals, hold; null without such"
+    )
 
 
-class PredictResponse(Answer, Generic[P]):
+class PredictResponse(Reading, Generic[P]):
     """One prediction for each instance, in the same order."""
 
-    threshold: NamedThreshold | None = Field(default=None, description="only where the answer is one of two")
     predictions: list[P]
+
+
+class Curve(BaseModel, Generic[P]):
+    """What the model would predict for one instance, were the feature another."""
+
+    id: int | None = Field(default=None, description="the row's number, where a CSV body brought one")
+    value: Value = Field(description="the row's own value of the feature, which is one of the points")
+    points: list[P] = Field(
+        description="ascending by `value`; without those at which a part would exceed its whole"
+    )
+
+
+class WhatIfResponse(Reading, Generic[P]):
+    """One curve for each instance, in the same order: how predictions, not outcomes, hang on the feature.
+
+    The feature runs over what training saw of it: every level; true and false; numbers in even steps.
+    All else stays as in the instance, so that a point may be a row that cannot exist: see its
+    `applicability`.
+    """
+
+    feature: str
+    unit: str
+    curves: list[Curve[P]]
 
 
 class Explanation(BaseModel):
@@ -97,90 +143,3 @@ class ExplainResponse(Answer):
     explained: str = Field(description="the output that the attributions add up to")
     baseline: dict[str, float | int | bool | str] = Field(description="the row from which attributions count")
     explanations: list[Explanation]
-
-
-class CalibrationBin(BaseModel):
-    """One of ten equal bins of the probability: what was said beside what happened."""
-
-    low: float
-    high: float
-    rows: int
-    mean_probability: float | None
-    observed_share: float | None
-
-
-class Metrics(BaseModel):
-    """What the lecture's `evaluate` returns: element [0], the loss, and element [1], the accuracy."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    loss: float
-    accuracy: float
-
-
-class BinaryMetrics(Metrics):
-    """Metrics of a probability. Loss: binary cross-entropy. None where these rows do not define one."""
-
-    auc: float | None = Field(description="area under the ROC curve; needs both classes")
-    average_precision: float | None = Field(description="needs at least one event")
-    brier: float = Field(description="mean squared error of the probability, lower is better")
-    log_loss: float = Field(description="binary cross-entropy in nats, lower is better")
-    sensitivity: float | None = Field(description="share of the events that are answered at the threshold")
-    specificity: float | None = Field(description="share of the non-events that are answered so")
-    threshold: float
-    confusion_matrix: list[list[int]] = Field(description="rows: true 0, 1; columns: answered 0, 1")
-    calibration: list[CalibrationBin]
-
-
-class RegressionMetrics(Metrics):
-    """Metrics of a real number. Loss: mean squared error. Accuracy: share within 0.5 of the truth."""
-
-    mae: float = Field(description="mean absolute error, in the target's unit")
-    rmse: float = Field(description="root mean squared error, in the target's unit")
-    r2: float | None = Field(description="needs targets that differ")
-    within_0_25: float = Field(alias="within_0.25")
-    within_0_5: float = Field(alias="within_0.5")
-    within_1: float
-
-
-class MulticlassMetrics(Metrics):
-    """Metrics of class probabilities. Loss: categorical cross-entropy."""
-
-    macro_f1: float = Field(description="mean F1 over the classes that occur")
-    quadratic_kappa: float | None = Field(description="needs more than one class")
-    log_loss: float = Field(description="categorical cross-entropy in nats, lower is better")
-    classes: list[int]
-    confusion_matrix: list[list[int]] = Field(description="rows: true classes; columns: answered ones")
-
-
-class Evaluation(Answer):
-    """What every evaluation says besides its metrics."""
-
-    rows: int = Field(description="how many labelled rows were measured")
-
-
-class BinaryEvaluation(BinaryMetrics, Evaluation):
-    """The model's metrics on these rows, and the same of the trivial baseline."""
-
-    baseline: BinaryMetrics = Field(description="of answering the training table's class shares to every row")
-
-
-class RegressionEvaluation(RegressionMetrics, Evaluation):
-    """The model's metrics on these rows, and the same of the trivial baseline."""
-
-    baseline: RegressionMetrics = Field(description="of answering the training table's mean to every row")
-
-
-class MulticlassEvaluation(MulticlassMetrics, Evaluation):
-    """The model's metrics on these rows, and the same of the trivial baseline."""
-
-    baseline: MulticlassMetrics = Field(
-        description="of answering the training table's class shares to every row"
-    )
-
-
-EVALUATIONS: dict[str, type[Metrics]] = {
-    "binary": BinaryEvaluation,
-    "regression": RegressionEvaluation,
-    "multiclass": MulticlassEvaluation,
-}

@@ -19,12 +19,13 @@ log = logging.getLogger(__name__)
 
 
 class Servable(Protocol):
-    """One version that answers."""
+    """One version that answers. `card` is Markdown, `drawings` the card's PNG and SVG files by name."""
 
     spec: ModelSpec
     version: int
     manifest: Manifest
     card: str
+    drawings: Mapping[str, bytes]
 
     def predict(self, matrix: Matrix) -> Outputs:
         """Return the declared outputs for float32 rows (n, d)."""

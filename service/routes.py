@@ -4,7 +4,6 @@ Knows HTTP; what a body means is judged in `judge`, what an answer is in `infere
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from email.message import Message
 from functools import lru_cache
 from typing import Annotated, Any
@@ -16,21 +15,15 @@ from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
-from service import inference
+from service.actions import NAMES, Action
+from service.card import Card, card
 from service.catalogue import Catalogue, ModelDescription, catalogue, describe
-from service.errors import NotReady, UnsupportedMedia
-from service.judge import Instances, Judge
+from service.errors import MalformedBody, NotReady, UnknownDrawing, UnsupportedMedia
+from service.judge import Asked, Judge
+from service.openapi import CSV, JSON, described
+from service.parameters import from_query
 from service.problems import Problem
-from service.protocol import (
-    EVALUATIONS,
-    EvaluateRequest,
-    ExplainResponse,
-    PredictRequest,
-    PredictResponse,
-    named,
-    target_type,
-)
-from service.registry import VERSION, Registry, Servable
+from service.registry import VERSION, Registry
 from service.spec import ModelSpec
 from service.table import read_csv
 from service.telemetry import Telemetry
@@ -40,43 +33,16 @@ Version = Annotated[
     str, Path(pattern=f"^{VERSION}$", description="a served version, as GET /models lists them")
 ]
 CHARSETS = ("utf-8", "utf8", "us-ascii")
+DRAWINGS = {".png": "image/png", ".svg": "image/svg+xml"}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Problem, "description": "not JSON or CSV, or not the envelope"},
-    404: {"model": Problem, "description": "no such model or version"},
+    400: {"model": Problem, "description": "not JSON or CSV, or not the envelope, or an undefined option"},
+    404: {"model": Problem, "description": "no such model, version or drawing"},
     413: {"model": Problem, "description": "too many bytes or rows"},
     415: {"model": Problem, "description": "neither application/json nor text/csv"},
-    422: {"model": Problem, "description": "a value breaks the declaration"},
+    422: {"model": Problem, "description": "a value or an option breaks the declaration"},
     500: {"model": Problem, "description": "a bug, with an id and nothing else"},
     503: {"model": Problem, "description": "no version of this model is ready"},
 }
-
-
-@dataclass(frozen=True)
-class Action:
-    """One thing that a model can be asked to do."""
-
-    name: str
-    summary: str
-    judge: Judge
-    answer: Callable[[Servable, Instances], dict[str, Any]]
-    response: type[BaseModel]
-
-
-def actions(spec: ModelSpec) -> tuple[Action, ...]:
-    """What every model can be asked to do, with this model's own types."""
-
-    def typed(kind: Any, *parameters: Any) -> Any:
-        return named(f"{spec.type_name}{kind.__name__}", kind[parameters])
-
-    unlabelled = Judge(spec, typed(PredictRequest, spec.row))
-    labelled = Judge(spec, typed(EvaluateRequest, spec.row, target_type(spec.target)))
-    predictions = typed(PredictResponse, spec.prediction)
-    evaluation = EVALUATIONS[spec.task.name]
-    return (
-        Action("predict", "Answer rows", unlabelled, inference.predict, predictions),
-        Action("evaluate", "Measure the model on labelled rows", labelled, inference.evaluate, evaluation),
-        Action("explain", "Say what moved each answer", unlabelled, inference.explain, ExplainResponse),
-    )
 
 
 def model_routes(spec: ModelSpec, offered: Sequence[Action]) -> APIRouter:
@@ -92,11 +58,12 @@ def model_routes(spec: ModelSpec, offered: Sequence[Action]) -> APIRouter:
         return _describe(request, spec, int(version))
 
     for action in offered:
-        _add(router, action)
+        _add_action(router, action)
+    _add_card(router, spec)
     return _answering_head(router)
 
 
-def _add(router: APIRouter, action: Action) -> None:
+def _add_action(router: APIRouter, action: Action) -> None:
     async def newest(request: Request) -> Response:
         return await _answer(request, action, None)
 
@@ -108,12 +75,43 @@ def _add(router: APIRouter, action: Action) -> None:
             path,
             endpoint,
             methods=["POST"],
-            operation_id="_".join([action.judge.spec.name, action.name, endpoint.__name__]),
+            operation_id="_".join([action.judge.spec.name, action.name.replace("-", "_"), endpoint.__name__]),
             summary=action.summary,
             response_model=action.response,
             responses=PROBLEMS,
-            openapi_extra={"requestBody": _request_body(action.judge)},
+            openapi_extra=described(action.judge),
         )
+
+
+def _add_card(router: APIRouter, spec: ModelSpec) -> None:
+    @router.get("/card", response_model=Card, responses=_problems(503), summary="The model card")
+    async def newest(request: Request) -> Response:
+        return _json(card(_state(request)[0].servable(spec.name)))
+
+    @router.get("/versions/{version}/card", response_model=Card, responses=_problems(404, 503))
+    async def pinned(request: Request, version: Version) -> Response:
+        return _json(card(_state(request)[0].servable(spec.name, int(version))))
+
+    images: dict[int | str, dict[str, Any]] = {
+        200: {"content": {media: {} for media in DRAWINGS.values()}, "description": "the drawing"}
+    }
+    drawn: dict[str, Any] = {"response_class": Response, "responses": images | _problems(404, 503)}
+
+    @router.get("/card/{file}", summary="A drawing of the model card", **drawn)
+    async def newest_drawing(request: Request, file: str) -> Response:
+        return _drawing(request, spec, None, file)
+
+    @router.get("/versions/{version}/card/{file}", **drawn)
+    async def pinned_drawing(request: Request, version: Version, file: str) -> Response:
+        return _drawing(request, spec, int(version), file)
+
+
+def _drawing(request: Request, spec: ModelSpec, version: int | None, file: str) -> Response:
+    drawings = _state(request)[0].servable(spec.name, version).drawings
+    if file not in drawings:
+        raise UnknownDrawing("The card has no drawing of this name; `drawings` in the card lists them.")
+    media_type = DRAWINGS[file[file.rindex(".") :]]
+    return Response(drawings[file], media_type=media_type, headers={"X-Content-Type-Options": "nosniff"})
 
 
 async def _answer(request: Request, action: Action, version: int | None) -> Response:
@@ -123,8 +121,8 @@ async def _answer(request: Request, action: Action, version: int | None) -> Resp
     body = await request.body()
 
     def work() -> bytes:
-        instances = read(body)
-        answer = action.answer(servable, instances)
+        instances, parameters = read(body)
+        answer = action.answer(servable, instances, parameters)
         labels = (servable.spec.name, servable.version, action.name)
         telemetry.rows.labels(*labels).inc(len(instances.matrix))
         return to_json(answer)
@@ -133,16 +131,20 @@ async def _answer(request: Request, action: Action, version: int | None) -> Resp
     return Response(await run_in_threadpool(work), media_type="application/json")
 
 
-def _reader(request: Request, judge: Judge) -> Callable[[bytes], Instances]:
-    """What reads this request's media type. Raises UnsupportedMedia."""
+def _reader(request: Request, judge: Judge) -> Callable[[bytes], Asked]:
+    """What reads this request's media type. Raises UnsupportedMedia or MalformedBody."""
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMedia("The body has a Content-Encoding; send it as it is.")
     media, charset = _content_type(request.headers.get("content-type", ""))
-    readers = {"application/json": judge.json, "text/csv": lambda body: read_csv(judge, body)}
-    reader = readers.get(media)
-    if reader is None or charset not in CHARSETS:
+    if media not in (JSON, CSV) or charset not in CHARSETS:
         raise UnsupportedMedia("Send Content-Type: application/json or text/csv, in UTF-8.")
-    return reader
+    pairs = request.query_params.multi_items()
+    if media == CSV:
+        options = from_query(pairs)
+        return lambda body: read_csv(judge, body, options)
+    if pairs:
+        raise MalformedBody("There is a query, but a JSON body has its options in `parameters`; move them.")
+    return judge.json
 
 
 @lru_cache(maxsize=64)
@@ -213,26 +215,11 @@ def unknown_model_routes() -> APIRouter:
 
     for below in ("", "/versions/{version}"):
         router.add_api_route(f"/models/{{model}}{below}", unknown, methods=["GET"])
-        for action in ("predict", "evaluate", "explain"):
+        for card_path in ("card", "card/{file}"):
+            router.add_api_route(f"/models/{{model}}{below}/{card_path}", unknown, methods=["GET"])
+        for action in NAMES:
             router.add_api_route(f"/models/{{model}}{below}/{action}", unknown, methods=["POST"])
     return _answering_head(router)
-
-
-def _request_body(judge: Judge) -> dict[str, Any]:
-    spec = judge.spec
-    document: dict[str, Any] = {"instances": [dict(spec.example)]}
-    header, line = list(spec.example), [str(value) for value in spec.example.values()]
-    if judge.labelled:
-        document["targets"] = [spec.example_target]
-        header, line = [*header, spec.target.name], [*line, str(spec.example_target)]
-    reference = {"$ref": f"#/components/schemas/{judge.request.__name__}"}
-    return {
-        "required": True,
-        "content": {
-            "application/json": {"schema": reference, "example": document},
-            "text/csv": {"schema": {"type": "string"}, "example": f"{','.join(header)}\n{','.join(line)}\n"},
-        },
-    }
 
 
 def _answering_head(router: APIRouter) -> APIRouter:

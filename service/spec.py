@@ -16,12 +16,20 @@ from service.tasks import Binary, Output, Task, Threshold
 TARGET_HEADING = "label"
 
 
+# An output of every model, besides its task's.
+DISTANCE = Output(
+    "distance_percentile",
+    "per cent of the training rows that lie nearer to the training rows' centre than this one",
+)
+
+
 class Applicability(BaseModel):
     """Whether the model has seen rows like this one."""
 
     outside: list[str] = Field(
         description="features whose value lies outside the range, or the levels, seen in training"
     )
+    distance_percentile: float = Field(ge=0, le=100, description=DISTANCE.meaning)
 
 
 class Prediction(BaseModel):
@@ -37,7 +45,9 @@ class ModelSpec:
     """The declaration of a model: everything that training and serving must agree on.
 
     `example` is a real row of the table with its real target; `source_columns` are the columns of
-    the published table in its own order, which is what a CSV body without a header has to hold.
+    the published table in its own order, which is what a CSV body without a header has to hold. `notice`
+    is what nobody may overlook; `grouped_by` names features by whose levels or bands the card also
+    measures the model.
     """
 
     name: str
@@ -50,6 +60,8 @@ class ModelSpec:
     example_target: Value
     source_columns: tuple[str, ...]
     identifier: str | None = None
+    notice: str | None = None
+    grouped_by: tuple[str, ...] = ()
 
     @cached_property
     def features(self) -> tuple[Feature, ...]:
@@ -64,7 +76,7 @@ class ModelSpec:
     @cached_property
     def outputs(self) -> tuple[Output, ...]:
         """The named outputs of the signature `serving_default`."""
-        return self.task.outputs(self.target)
+        return (*self.task.outputs(self.target), DISTANCE)
 
     @property
     def threshold(self) -> Threshold | None:
@@ -97,3 +109,10 @@ class ModelSpec:
             meaning = "the row's number, where a CSV body brought one"
             fields[self.identifier] = (int | None, Field(default=None, description=meaning))
         return create_model(f"{self.type_name}Prediction", __base__=Prediction, **fields)
+
+    @cached_property
+    def point(self) -> type[Prediction]:
+        """The pydantic model of one point of a curve: a prediction, and the value it holds at."""
+        value = (Value, Field(description="of the feature that is varied"))
+        fields = {"value": value} | self.task.fields(self.target)
+        return create_model(f"{self.type_name}Point", __base__=Prediction, **fields)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from service.errors import MalformedBody, TooLarge, Violation
 from service.features import Feature
-from service.judge import MAX_VIOLATIONS, Instances, Judge, refuse
+from service.judge import MAX_VIOLATIONS, Asked, Judge, refuse
 from service.protocol import MAX_ROWS
 from service.spec import ModelSpec
 
@@ -23,8 +23,11 @@ WIDEST = 4
 ROW_NUMBER = re.compile(r"\s*[0-9]{1,15}\s*")
 
 
-def read_csv(judge: Judge, body: bytes) -> Instances:
-    """Validate a CSV body. Raises MalformedBody, InvalidRows or TooLarge."""
+def read_csv(judge: Judge, body: bytes, options: Mapping[str, Any]) -> Asked:
+    """Validate a CSV body and the options that came beside it, as a JSON body with both is validated.
+
+    Raises MalformedBody, InvalidRows, InvalidParameters or TooLarge.
+    """
     spec, cells = judge.spec, _cells(judge.spec, body)
     header = _header(judge, list(cells.iloc[0]))
     if header is None:
@@ -36,7 +39,7 @@ def read_csv(judge: Judge, body: bytes) -> Instances:
     columns = dict(zip(header, (cells[number].tolist() for number in cells), strict=True))
     ids = _ids(columns.pop(spec.identifier)) if spec.identifier in columns else None
     targets = columns.pop(spec.target.name) if judge.labelled else None
-    document: dict[str, Any] = {"instances": _rows(spec, columns, len(cells))}
+    document: dict[str, Any] = {"instances": _rows(spec, columns, len(cells)), "parameters": options}
     if targets is not None:
         document["targets"] = [spec.target.parse(cell) for cell in targets]
     return judge.document(document, ids)

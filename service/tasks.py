@@ -10,9 +10,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, create_model
+from pydantic import BaseModel, Field, create_model
 
-from service.features import Feature
+from service.features import Feature, Value
 
 Outputs = Mapping[str, NDArray[np.float32]]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -25,6 +25,31 @@ class Output:
     name: str
     meaning: str
     width: int = 0
+
+
+# The coverages that a request may ask for, and that every artifact has critical values for.
+COVERAGES = (0.8, 0.9, 0.95)
+
+
+@dataclass(frozen=True)
+class Critical:
+    """The critical values with which intervals or sets cover the truth at `coverage` of new rows.
+
+    `values` are those of conformal prediction (Lei et al. 2018, doi:10.1080/01621459.2017.1307116): for
+    classes, the probability from which on each class is in the set; for a real number, how many standard
+    deviations of the row's own distribution the interval reaches to either side.
+    """
+
+    coverage: float
+    values: Sequence[float]
+
+
+class Interval(BaseModel):
+    """Where the true value lies, for the coverage's share of new rows like those of the training table."""
+
+    low: float
+    high: float
+    coverage: float
 
 
 @dataclass(frozen=True)
@@ -41,14 +66,27 @@ class Binary:
     """Two classes; the graph answers the probability of the event, the target's level 1.
 
     `event` and `complement` are the names of those probabilities, in the graph and in the answer.
-    Loss: binary cross-entropy, in nats.
+    `sets` says what prediction sets cover: all rows on average, or those of each class; None: there are
+    none. Loss: binary cross-entropy, in nats.
     """
 
     event: str
     complement: str | None
     threshold: Threshold
+    sets: Literal["on_average", "per_class"] | None = None
     name: Literal["binary"] = "binary"
+    # What models of this task are compared by; lower is better.
+    main_metric: ClassVar[str] = "log_loss"
     prior_length: ClassVar[int] = 2
+
+    @property
+    def critical_length(self) -> int:
+        """The number of critical values: one for each class, or 0 without sets."""
+        return 2 if self.sets else 0
+
+    def labels(self, target: Feature) -> list[Value]:
+        """The public values of the classes, in the order of the prior."""
+        return [target.value(0), target.value(1)]
 
     def outputs(self, target: Feature) -> tuple[Output, ...]:
         """The probability of the event and, where it has a name, that of its complement."""
@@ -61,16 +99,24 @@ class Binary:
         """The scalar output that attributions add up to."""
         return self.event
 
-    def answers(self, target: Feature, outputs: Outputs) -> list[dict[str, Any]]:
-        """One answer a row: the outcome at the threshold, then the probabilities."""
-        levels = (target.value(0), target.value(1))
+    def answers(self, target: Feature, outputs: Outputs, critical: Critical | None) -> list[dict[str, Any]]:
+        """One answer a row: the outcome at the threshold, the probabilities, the set."""
+        levels = self.labels(target)
         # In float64, as the metrics compare: float32 would round the threshold too.
         events = outputs[self.event].astype(np.float64) >= self.threshold.value
-        columns = [(name, values.tolist()) for name, values in outputs.items()]
-        return [
+        columns = [(output.name, outputs[output.name].tolist()) for output in self.outputs(target)]
+        answers = [
             {target.name: levels[event]} | {name: values[row] for name, values in columns}
             for row, event in enumerate(events.tolist())
         ]
+        if critical is None:
+            return answers
+        return _with_sets(answers, levels, self.shares(target, outputs), critical)
+
+    def shares(self, target: Feature, outputs: Outputs) -> NDArray[np.float64]:
+        """The probabilities of the classes, float64 (n, 2)."""
+        event = outputs[self.event].astype(np.float64)
+        return np.stack([1 - event, event], axis=1)
 
     def fields(self, target: Feature) -> dict[str, Any]:
         """The answer's fields, for its pydantic model."""
@@ -79,9 +125,15 @@ class Binary:
             f" ({self.threshold.name}), else {target.value(0)}"
         )
         outcome = Literal[target.value(0), target.value(1)]  # type: ignore[valid-type]
-        return {target.name: (outcome, Field(description=meaning))} | {
+        fields = {target.name: (outcome, Field(description=meaning))} | {
             output.name: (Probability, Field(description=output.meaning)) for output in self.outputs(target)
         }
+        covered = {
+            "on_average": "the coverage's share of all rows, on average",
+            "per_class": "the coverage's share of the rows of each class",
+            None: None,
+        }[self.sets]
+        return fields | (_set_field(outcome, covered) if covered else {})
 
     def trivial(self, target: Feature, prior: Sequence[float], rows: int) -> Outputs:
         """The outputs of a model that answers the training prevalence, `prior[1]`, to every row."""
@@ -91,30 +143,85 @@ class Binary:
 
 @dataclass(frozen=True)
 class Regression:
-    """A real number in the target's unit. Loss: mean squared error, in that unit squared."""
+    """A real number in the target's unit, learnt as a distribution over whole ones, `values`.
 
+    The answer is the distribution's mean; its interpolated median errs less, its standard deviation says
+    how sure the answer is. `values` follow one another in steps of 1. Loss: mean squared error, in the
+    target's unit squared.
+    """
+
+    values: tuple[int, ...]
     name: Literal["regression"] = "regression"
-    prior_length: ClassVar[int] = 1
+    main_metric: ClassVar[str] = "rmse"
+    critical_length: ClassVar[int] = 1
+
+    @property
+    def prior_length(self) -> int:
+        """The number of shares that the trivial baseline reads its answer from."""
+        return len(self.values)
+
+    def labels(self, target: Feature) -> list[Value]:
+        """Nothing: a number has no classes."""
+        return []
 
     def outputs(self, target: Feature) -> tuple[Output, ...]:
-        """The target itself, in its unit."""
-        return (Output(target.name, target.meaning),)
+        """The mean, the interpolated median and the standard deviation, in the target's unit."""
+        return (
+            Output(target.name, f"{target.meaning}: the expected value"),
+            Output(f"median_{target.name}", "interpolated median, which errs least on average"),
+            Output("standard_deviation", "of the target, given this row"),
+        )
 
     def explained(self, target: Feature) -> str:
         """The scalar output that attributions add up to."""
         return target.name
 
-    def answers(self, target: Feature, outputs: Outputs) -> list[dict[str, Any]]:
-        """One answer a row: the target's real value."""
-        return [{target.name: value} for value in outputs[target.name].tolist()]
+    def answers(self, target: Feature, outputs: Outputs, critical: Critical | None) -> list[dict[str, Any]]:
+        """One answer a row: the target's real value, its median and spread, the interval."""
+        columns = [(output.name, outputs[output.name].tolist()) for output in self.outputs(target)]
+        answers = [{name: values[row] for name, values in columns} for row in range(len(columns[0][1]))]
+        if critical is None:
+            return answers
+        low, high = (bound.tolist() for bound in self.interval(target, outputs, critical))
+        return [
+            answer | {"interval": {"low": low[row], "high": high[row], "coverage": critical.coverage}}
+            for row, answer in enumerate(answers)
+        ]
+
+    def interval(
+        self, target: Feature, outputs: Outputs, critical: Critical
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The bounds of the interval of each row, (n,) each, within what the target can be."""
+        centre = outputs[target.name].astype(np.float64)
+        reach = critical.values[0] * outputs["standard_deviation"].astype(np.float64)
+        return np.maximum(centre - reach, target.low or 0.0), np.minimum(centre + reach, target.high or 0.0)
 
     def fields(self, target: Feature) -> dict[str, Any]:
         """The answer's fields, for its pydantic model."""
-        return {target.name: (float, Field(description=f"{target.meaning}, as a real number"))}
+        meanings = {
+            output.name: (float, Field(description=output.meaning)) for output in self.outputs(target)
+        }
+        return meanings | {"interval": (Interval | None, Field(default=None))}
+
+    def read_out(self, target: Feature, shares: NDArray[np.float64]) -> Outputs:
+        """Mean, interpolated median, standard deviation of distributions, (n, len(values)) to (n,) each."""
+        values = np.asarray(self.values, np.float64)
+        mean = shares @ values
+        up_to = shares.cumsum(axis=1)
+        middle = (up_to >= up_to[:, -1:] / 2).argmax(axis=1)
+        rows = np.arange(len(shares))
+        below = up_to[rows, middle] - shares[rows, middle]
+        inside = (up_to[:, -1] / 2 - below) / shares[rows, middle]
+        spread = np.sqrt(np.maximum(shares @ values**2 - mean**2, 0))
+        columns = (mean, values[middle] - 0.5 + inside, spread)
+        return {
+            output.name: column.astype(np.float32)
+            for output, column in zip(self.outputs(target), columns, strict=True)
+        }
 
     def trivial(self, target: Feature, prior: Sequence[float], rows: int) -> Outputs:
-        """The outputs of a model that answers the training mean, `prior[0]`, to every row."""
-        return {target.name: np.full(rows, prior[0], np.float32)}
+        """The outputs of a model that answers the training distribution, `prior`, to every row."""
+        return self.read_out(target, np.tile(np.asarray(prior, np.float64), (rows, 1)))
 
 
 @dataclass(frozen=True)
@@ -123,11 +230,21 @@ class Multiclass:
 
     classes: tuple[int, ...]
     name: Literal["multiclass"] = "multiclass"
+    main_metric: ClassVar[str] = "log_loss"
 
     @property
     def prior_length(self) -> int:
         """The number of shares that the trivial baseline answers."""
         return len(self.classes)
+
+    @property
+    def critical_length(self) -> int:
+        """The number of critical values: one for each class."""
+        return len(self.classes)
+
+    def labels(self, target: Feature) -> list[Value]:
+        """The public values of the classes, in the order of the prior."""
+        return list(self.classes)
 
     def outputs(self, target: Feature) -> tuple[Output, ...]:
         """A probability for each class, in the order of `classes`, and their mean."""
@@ -141,13 +258,13 @@ class Multiclass:
         """The scalar output that attributions add up to."""
         return f"mean_{target.name}"
 
-    def answers(self, target: Feature, outputs: Outputs) -> list[dict[str, Any]]:
-        """One answer a row: the most probable class, every class's probability, the mean."""
+    def answers(self, target: Feature, outputs: Outputs, critical: Critical | None) -> list[dict[str, Any]]:
+        """One answer a row: the most probable class, every class's probability, the mean, the set."""
         names = [str(label) for label in self.classes]
         probabilities = outputs["probabilities"]
         best = probabilities.argmax(axis=1).tolist()
         means = outputs[f"mean_{target.name}"].tolist()
-        return [
+        answers = [
             {
                 target.name: self.classes[best[row]],
                 "probabilities": dict(zip(names, shares, strict=True)),
@@ -155,6 +272,13 @@ class Multiclass:
             }
             for row, shares in enumerate(probabilities.tolist())
         ]
+        if critical is None:
+            return answers
+        return _with_sets(answers, self.labels(target), self.shares(target, outputs), critical)
+
+    def shares(self, target: Feature, outputs: Outputs) -> NDArray[np.float64]:
+        """The probabilities of the classes, float64 (n, classes)."""
+        return outputs["probabilities"].astype(np.float64)
 
     def fields(self, target: Feature) -> dict[str, Any]:
         """The answer's fields, for its pydantic model."""
@@ -165,6 +289,7 @@ class Multiclass:
             target.name: (Literal[self.classes], Field(description=f"the most probable {target.name}")),
             probabilities.name: (per_class, Field(description=probabilities.meaning)),
             mean.name: (float, Field(description=mean.meaning)),
+            **_set_field(Literal[self.classes], "the coverage's share of all rows, on average"),
         }
 
     def trivial(self, target: Feature, prior: Sequence[float], rows: int) -> Outputs:
@@ -177,3 +302,21 @@ class Multiclass:
 
 
 Task = Binary | Regression | Multiclass
+
+
+def _with_sets(
+    answers: list[dict[str, Any]], labels: Sequence[Value], shares: NDArray[np.float64], critical: Critical
+) -> list[dict[str, Any]]:
+    inside = shares >= np.asarray(critical.values)
+    return [
+        answer | {"prediction_set": [label for label, one in zip(labels, row, strict=True) if one]}
+        for answer, row in zip(answers, inside.tolist(), strict=True)
+    ]
+
+
+def _set_field(label: Any, covered: str) -> dict[str, Any]:
+    meaning = (
+        f"the values that cannot be ruled out; holds the true one for {covered}. Empty where the row is"
+        " less typical of every value than that share of the rows is of its own"
+    )
+    return {"prediction_set": (list[label] | None, Field(default=None, description=meaning))}

@@ -5,7 +5,7 @@ inputs never stand on both sides of a split: with the wines' copies split apart,
 remembering them (SOURCES.md counts the copies).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,32 +44,58 @@ def out_of_fold(table: Table, fit_predict: FitPredict, count: int = 5, seed: int
 
 
 def figures(
-    table: Table, outputs: Outputs, measure: Measure, resamples: int = 500, seed: int = 1
+    table: Table, repeats: Sequence[Outputs], measure: Measure, resamples: int = 500, seed: int = 1
 ) -> dict[str, Figure]:
-    """Return each scalar metric of `measure` with its 95 % percentile bootstrap interval.
+    """Return each scalar metric of `measure`, the mean over `repeats`, with its 95 % bootstrap interval.
 
-    Groups are resampled, not rows: a copied wine is one wine. The interval holds the chance in which
-    rows were met, not that in which the model was fitted. None-valued and tabular metrics are left out.
+    `repeats` holds outputs for every row of the table, from other folds each. Groups are resampled, not
+    rows: a copied wine is one wine. The interval holds the chance in which rows were met, and not that in
+    which the model was fitted. Metrics that are None or a table are left out; with 0 resamples there is no
+    interval.
     """
-    values = _scalars(measure(outputs, table.targets))
-    draws = [_scalars(measure(*resample)) for resample in _resamples(table, outputs, resamples, seed)]
-    result = {}
-    for name, value in values.items():
-        low, high = np.quantile([draw[name] for draw in draws if name in draw] or [value], [0.025, 0.975])
-        result[name] = Figure(value=value, low=float(low), high=float(high))
-    return result
+    values = _mean_scalars(measure, repeats, table.targets)
+    draws = [
+        _mean_scalars(measure, [_rows_of(outputs, rows) for outputs in repeats], table.targets[rows])
+        for rows in resampled(table, resamples, seed)
+    ]
+    return {
+        name: _figure(value, [draw[name] for draw in draws if name in draw]) for name, value in values.items()
+    }
 
 
-def _resamples(
-    table: Table, outputs: Outputs, resamples: int, seed: int
-) -> Iterator[tuple[Outputs, NDArray[np.float64]]]:
+def mean_figure(table: Table, values: NDArray[np.float64], resamples: int = 500, seed: int = 1) -> Figure:
+    """Return the mean of one value a row, (n,), with its 95 % bootstrap interval over groups."""
+    return _figure(
+        float(values.mean()), [float(values[rows].mean()) for rows in resampled(table, resamples, seed)]
+    )
+
+
+def resampled(table: Table, resamples: int, seed: int) -> Iterator[Indices]:
+    """Yield the row indices of each bootstrap resample of the table's groups."""
     generator = np.random.default_rng(seed)
     _, group = np.unique(table.groups, return_inverse=True)
     size = group.max() + 1
     for _ in range(resamples):
         times = np.bincount(generator.integers(size, size=size), minlength=size)
-        rows = np.repeat(np.arange(len(table)), times[group])
-        yield {name: values[rows] for name, values in outputs.items()}, table.targets[rows]
+        yield np.repeat(np.arange(len(table)), times[group])
+
+
+def _figure(value: float, draws: Sequence[float]) -> Figure:
+    if not draws:
+        return Figure(value=value)
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Figure(value=value, low=float(low), high=float(high))
+
+
+def _mean_scalars(
+    measure: Measure, repeats: Sequence[Outputs], targets: NDArray[np.float64]
+) -> dict[str, float]:
+    found = [_scalars(measure(outputs, targets)) for outputs in repeats]
+    return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+
+
+def _rows_of(outputs: Outputs, rows: Indices) -> Outputs:
+    return {name: values[rows] for name, values in outputs.items()}
 
 
 def _scalars(metrics: Mapping[str, object]) -> dict[str, float]:

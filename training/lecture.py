@@ -17,8 +17,8 @@ import tensorflow as tf
 
 from service.features import Matrix
 from service.spec import ModelSpec
-from service.tasks import Multiclass, Outputs
-from training.descent import Curve, Examples, Floats, Loss, Watch, descend
+from service.tasks import Binary, Multiclass, Outputs, Regression
+from training.descent import Curve, Examples, Floats, Loss, Schedule, Watch, descend, thinning
 from training.fit import named, seeded
 from training.folds import FitPredict, folds
 from training.table import Table, lecture_survival, read
@@ -84,15 +84,21 @@ def fit(
     """Fit the lecture's net, every epoch of it; with `validate` a fifth is held back for the curve."""
     seeded(seed)
     core = net(spec, table.matrix.shape[1])
-    held = np.zeros((len(table), 1), bool)
+    fitted, held = table, table.take(np.arange(0))
     if validate:
-        held[next(iter(folds(table, 5, seed)))[1]] = True
-    examples = Examples(table.matrix, _targets(spec, table), held)
-    curve = descend(
-        core, LOSSES[spec.task.name], OPTIMIZERS[optimizer](), examples,
-        epochs=lesson(spec).epochs, batch=lesson(spec).batch, seed=seed, watch=watch,
+        training, test = next(iter(folds(table, 5, seed)))
+        fitted, held = table.take(training), table.take(test)
+    examples, unseen = (Examples(part.matrix, _targets(spec, part)) for part in (fitted, held))
+    lessons = lesson(spec)
+    passed = descend(
+        core, LOSSES[spec.task.name], OPTIMIZERS[optimizer](),
+        Schedule(epochs=lessons.epochs, batch=lessons.batch), examples,
+        unseen.rows if validate else None, seed=seed, watch=watch,
     )  # fmt: skip
-    return core, curve
+    seen = examples.targets[:: thinning(len(fitted))]
+    training_curve = [_error(spec, seen, one.training) for one in passed]
+    validation = [_error(spec, unseen.targets, one.validation) for one in passed if validate]
+    return core, Curve(training_curve, validation, lessons.epochs)
 
 
 def fit_predict(
@@ -103,12 +109,35 @@ def fit_predict(
 
 
 def outputs(spec: ModelSpec, core: keras.Model, matrix: Matrix) -> Outputs:
-    """Return the net's answers under the declaration's names, as the served models give them."""
-    return named(spec, core(tf.constant(matrix), training=False).numpy())
+    """Return the net's answers under the declaration's names, as the served models give them.
+
+    A net of one number has no distribution: its median is that number, its standard deviation 1.
+    """
+    answers = core(tf.constant(matrix), training=False).numpy()
+    match spec.task:
+        case Regression():
+            names = [output.name for output in spec.task.outputs(spec.target)]
+            columns = (answers[:, 0], answers[:, 0], np.ones(len(answers), np.float32))
+            return dict(zip(names, columns, strict=True))
+        case Binary():
+            return named(spec, np.concatenate([1 - answers, answers], axis=1))
+        case Multiclass():
+            return named(spec, answers)
 
 
 def _targets(spec: ModelSpec, table: Table) -> Floats:
     targets = table.targets[:, None]
     if isinstance(spec.task, Multiclass):
         targets = targets == np.asarray(spec.task.classes)
-    return targets[:, None].astype(np.float32)
+    return targets.astype(np.float32)
+
+
+def _error(spec: ModelSpec, targets: Floats, answers: Floats) -> float:
+    return float(np.mean(LOSSES[spec.task.name](targets, tf.constant(answers))))
+
+
+def unit(spec: ModelSpec) -> str:
+    """Name what the net's learning curve counts in."""
+    if isinstance(spec.task, Regression):
+        return f"squared error, {spec.target.unit or 'unit'} squared"
+    return "cross-entropy, nats"

@@ -1,40 +1,101 @@
 """The trained thing: a graph from raw rows to the declared outputs, and from rows to attributions.
 
 Knows TensorFlow and the declaration; knows nothing of fitting or files. Everything between a row in its
-units and an answer is in the graph: encoding, members, links and their mean.
+units and an answer is in the graph: encoding, learners, their blend, calibration, the reading of a
+distribution as a number, and how far the row lies from the training rows.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from service.features import Matrix
-from service.spec import ModelSpec
+from service.spec import DISTANCE, ModelSpec
 from service.tasks import Binary, Multiclass, Outputs, Regression
+from training.calibration import Calibration
+from training.distance import DistancePercentile
+from training.kernel import KernelMachine
 from training.layers import Encoding
 
-# Gauss-Legendre nodes on [0, 1]. The AND gate's is the steepest path: 32 nodes miss 6e-4 of it, 64 miss 2e-7.
-NODES = 64
+# Gauss-Legendre nodes on [0, 1]. A kernel machine has an edge wherever the path passes a training row: of a
+# grade, whose range is 6, 64 nodes leave up to 4.4e-3 unexplained (192 wines), 128 nodes 2.4e-3.
+NODES = 128
+# Rows of one call in training: a kernel machine holds a distance to each of its centres for each.
+ROWS = 1024
+
+
+class Members(tf.Module):  # type: ignore[misc]
+    """An ensemble of nets: encoded rows z [None, width] to a share for each class, [None, classes].
+
+    The nets answer a logit for each class, or for two classes one: that of the second. Their shares are
+    averaged, not their logits: where members disagree the ensemble is unsure.
+    """
+
+    def __init__(self, core: keras.Model, places: Sequence[int]) -> None:
+        """Take `core`, [None, len(places)] to [members, None, logits], on these columns of z."""
+        super().__init__(name="members")
+        self.core = core
+        self.places = list(places)
+
+    @property
+    def parameters(self) -> int:
+        """The number of fitted weights."""
+        return int(self.core.count_params())
+
+    def __call__(self, z: tf.Tensor) -> tf.Tensor:
+        """Answer the members' mean shares."""
+        logits = self.core(tf.gather(z, self.places, axis=1), training=False)
+        return tf.reduce_mean(shares_of(logits), axis=0)
+
+
+class Neighbourhood(tf.Module):  # type: ignore[misc]
+    """A kernel machine on some columns of z: [None, width] to a share for each class, [None, classes]."""
+
+    def __init__(self, machine: KernelMachine, places: Sequence[int]) -> None:
+        """Take the machine and its columns."""
+        super().__init__(name="neighbourhood")
+        self.machine = machine
+        self.places = list(places)
+
+    @property
+    def parameters(self) -> int:
+        """The number of fitted coefficients."""
+        return self.machine.parameters
+
+    def __call__(self, z: tf.Tensor) -> tf.Tensor:
+        """Answer the machine's shares."""
+        return self.machine(tf.gather(z, self.places, axis=1))
+
+
+Learner = Members | Neighbourhood
+
+
+def shares_of(logits: tf.Tensor) -> tf.Tensor:
+    """The shares of classes, [..., classes], of logits; a single logit is the second of two classes."""
+    if logits.shape[-1] == 1:
+        return tf.concat([tf.sigmoid(-logits), tf.sigmoid(logits)], axis=-1)
+    return tf.nn.softmax(logits)
 
 
 class Network(tf.Module):  # type: ignore[misc]
-    """An encoding and the members on it, with the signatures that the service calls.
-
-    A regression's members answer in standard deviations of the target: `centre` and `spread` undo it.
-    """
+    """An encoding, the learners on it, their blend and its calibration: the signatures that are served."""
 
     def __init__(
-        self, spec: ModelSpec, encoding: Encoding, core: keras.Model, centre: float = 0.0, spread: float = 1.0
-    ) -> None:
-        """Join the parts; `core` maps z [None, width] to [None, members, outputs], links not applied."""
+        self, spec: ModelSpec, encoding: Encoding, learners: Sequence[Learner], weights: Sequence[float],
+        calibration: Calibration, distance: DistancePercentile,
+    ) -> None:  # fmt: skip
+        """Join the parts; `weights`, one for each learner, sum to 1."""
         super().__init__(name=spec.name)
         self.spec = spec
         self.encoding = encoding
-        self.core = core
-        self.centre = tf.Variable(centre, False, name="centre", dtype=tf.float32)
-        self.spread = tf.Variable(spread, False, name="spread", dtype=tf.float32)
+        self.learners = list(learners)
+        self.weights = tf.Variable(weights, False, name="weights", dtype=tf.float32)
+        self.calibration = calibration
+        self.distance = distance
         rows = tf.TensorSpec([None, len(spec.features)], tf.float32, name="x")
         # AutoGraph cannot read `match`, and there is nothing here for it to convert.
         self.serve = tf.function(self._serve, input_signature=[rows], autograph=False)
@@ -42,32 +103,40 @@ class Network(tf.Module):  # type: ignore[misc]
 
     @property
     def parameters(self) -> int:
-        """The number of fitted weights, the encoding's statistics not counted."""
-        return int(self.core.count_params())
+        """The number of fitted weights, the statistics of encoding and distance not counted."""
+        return sum(learner.parameters for learner in self.learners)
 
     @property
     def signatures(self) -> dict[str, Any]:
         """The functions to save, by signature name."""
         return {"serving_default": self.serve, "explain": self.explain}
 
+    def shares(self, matrix: Matrix) -> NDArray[np.float32]:
+        """Return the calibrated shares of the classes, (n, classes), for rows as `predict` takes them."""
+        parts = [self._shares(self.encoding(tf.constant(part))).numpy() for part in _split(matrix)]
+        return np.concatenate(parts)
+
     def predict(self, matrix: Matrix) -> Outputs:
         """Return the named outputs for float32 rows (n, d) in declared order, units and codes."""
-        return {name: values.numpy() for name, values in self._serve(tf.constant(matrix)).items()}
+        parts = [self.serve(tf.constant(part)) for part in _split(matrix)]
+        return {name: np.concatenate([part[name].numpy() for part in parts]) for name in parts[0]}
 
     def _serve(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self._outputs(self.encoding(x))
+        return self._outputs(self.encoding(x)) | {DISTANCE.name: self.distance(x)}
+
+    def _shares(self, z: tf.Tensor) -> tf.Tensor:
+        blended = tf.add_n([self.weights[place] * learner(z) for place, learner in enumerate(self.learners)])
+        return self.calibration(blended)
 
     def _outputs(self, z: tf.Tensor) -> dict[str, tf.Tensor]:
-        answers = self.core(z, training=False)
+        shares = self._shares(z)
         match self.spec.task:
             case Binary(event=event, complement=complement):
-                probability = tf.reduce_mean(tf.sigmoid(answers), axis=[1, 2])
-                return {event: probability} | ({complement: 1 - probability} if complement else {})
-            case Regression():
-                target = self.centre + self.spread * tf.reduce_mean(answers, axis=[1, 2])
-                return {self.spec.target.name: target}
+                return {event: shares[:, 1]} | ({complement: shares[:, 0]} if complement else {})
+            case Regression(values=values):
+                names = [output.name for output in self.spec.task.outputs(self.spec.target)]
+                return dict(zip(names, read_out(shares, values), strict=True))
             case Multiclass(classes=classes):
-                shares = tf.reduce_mean(tf.nn.softmax(answers), axis=1)
                 mean = tf.linalg.matvec(shares, tf.constant(classes, tf.float32))
                 return {"probabilities": shares, self.spec.explained: mean}
 
@@ -92,3 +161,22 @@ class Network(tf.Module):  # type: ignore[misc]
             "baseline_prediction": self._outputs(start)[self.spec.explained],
             "prediction": self._outputs(end)[self.spec.explained],
         }
+
+
+def read_out(shares: tf.Tensor, values: Sequence[int]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Mean, interpolated median and standard deviation of distributions over whole `values`, [None] each.
+
+    What `tasks.Regression.read_out` answers, in the graph.
+    """
+    whole = tf.constant(values, tf.float32)
+    mean = tf.linalg.matvec(shares, whole)
+    spread = tf.sqrt(tf.reduce_sum(shares * (whole - mean[:, None]) ** 2, axis=1))
+    up_to = tf.cumsum(shares, axis=1)
+    middle = tf.argmax(tf.cast(up_to >= 0.5, tf.int32), axis=1)
+    own = tf.gather(shares, middle, batch_dims=1)
+    below = tf.gather(up_to, middle, batch_dims=1) - own
+    return mean, tf.gather(whole, middle) - 0.5 + (0.5 - below) / own, spread
+
+
+def _split(matrix: Matrix) -> list[Matrix]:
+    return [matrix[start : start + ROWS] for start in range(0, len(matrix), ROWS)]

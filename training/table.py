@@ -67,6 +67,14 @@ class Table:
             self, matrix=self.matrix[indices], targets=self.targets[indices], groups=self.groups[indices]
         )
 
+    def distinct(self) -> "Table":
+        """Return each row once, where first it stands: a wine that was entered twice is one wine.
+
+        Equal inputs with another target are another row.
+        """
+        rows = np.column_stack([self.matrix, self.targets])
+        return self.take(np.sort(np.unique(rows, axis=0, return_index=True)[1]))
+
 
 @dataclass(frozen=True)
 class Source:
@@ -89,10 +97,14 @@ def read(spec: ModelSpec) -> Table:
     Raises TableError if a file is not the documented one, or names the row and the feature that break
     the declaration.
     """
-    source = source_of(spec)
-    sha256 = {name: verified(DATA / name) for name in source.files}
-    frame = source.frame()
+    sha256 = sha256_of(spec)
+    frame = source_of(spec).frame()
     return Table.of(checked(spec, frame), targets(spec, frame), sha256)
+
+
+def sha256_of(spec: ModelSpec) -> dict[str, str]:
+    """Return the digest of each file of the model's table. Raises TableError if one is not documented."""
+    return {name: verified(DATA / name) for name in source_of(spec).files}
 
 
 def source_of(spec: ModelSpec) -> Source:

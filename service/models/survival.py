@@ -86,6 +86,8 @@ SURVIVAL = ModelSpec(
         threshold=Threshold(
             0.149, "prevalence", "70 of the 470 patients died: above it, a risk above the average patient's"
         ),
+        # Sets that are right on average would leave out two deaths in three: they are the rare class.
+        sets="per_class",
     ),
     # Patient 1 of the table, as the lecture prints it.
     example={
@@ -109,4 +111,6 @@ SURVIVAL = ModelSpec(
     example_target="survival",
     source_columns=("id", *(feature.source for feature in Patient.features()), "Risk1Yr"),
     identifier="id",
+    notice="Not for clinical use. For research and teaching only.",
+    grouped_by=("age", "tumour_size"),
 )

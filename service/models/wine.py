@@ -106,10 +106,12 @@ WINE_TYPE = ModelSpec(
         event="probability_of_red",
         complement="probability_of_white",
         threshold=Threshold(0.5, "more probable", "the more probable colour is answered"),
+        sets="on_average",
     ),
     example=MEASURED | {"quality": 6},
     example_target="red",
     source_columns=SOURCE_COLUMNS,
+    grouped_by=("quality",),
 )
 
 WINE_QUALITY = ModelSpec(
@@ -124,10 +126,11 @@ WINE_QUALITY = ModelSpec(
         high=10,
         source="quality",
     ).named("quality"),
-    task=Regression(),
+    task=Regression(GRADES),
     example=MEASURED | {"type": "red"},
     example_target=6,
     source_columns=SOURCE_COLUMNS,
+    grouped_by=("type",),
 )
 
 WINE_GRADE = ModelSpec(
@@ -146,4 +149,5 @@ WINE_GRADE = ModelSpec(
     example=MEASURED | {"type": "red"},
     example_target=6,
     source_columns=SOURCE_COLUMNS,
+    grouped_by=("type",),
 )

@@ -1,0 +1,63 @@
+"""What a model can be asked to do: the list that routes, documents and tests read.
+
+Knows no HTTP: an action is a judge of requests, a use case and the type of its answer.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from service import inference
+from service.evaluation import EVALUATIONS
+from service.judge import Instances, Judge
+from service.parameters import what_if_parameters
+from service.protocol import (
+    EvaluateRequest,
+    ExplainRequest,
+    ExplainResponse,
+    PredictRequest,
+    PredictResponse,
+    WhatIfRequest,
+    WhatIfResponse,
+    named,
+    target_type,
+)
+from service.registry import Servable
+from service.spec import ModelSpec
+
+# The paths of the actions, in the order in which they are offered.
+NAMES = ("predict", "what-if", "evaluate", "explain")
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing that a model can be asked to do."""
+
+    name: str
+    summary: str
+    judge: Judge
+    answer: Callable[[Servable, Instances, Any], dict[str, Any]]
+    response: type[BaseModel]
+
+
+def actions(spec: ModelSpec) -> tuple[Action, ...]:
+    """What every model can be asked to do, with this model's own types."""
+
+    def typed(kind: Any, *parameters: Any) -> Any:
+        return named(f"{spec.type_name}{kind.__name__}", kind[parameters])
+
+    predict = Judge(spec, typed(PredictRequest, spec.row))
+    what_if = Judge(spec, typed(WhatIfRequest, spec.row, what_if_parameters(spec)))
+    evaluate = Judge(spec, typed(EvaluateRequest, spec.row, target_type(spec.target)))
+    explain = Judge(spec, typed(ExplainRequest, spec.row))
+    predictions = typed(PredictResponse, spec.prediction)
+    curves = typed(WhatIfResponse, spec.point)
+    evaluation = EVALUATIONS[spec.task.name]
+    return (
+        Action("predict", "Answer rows", predict, inference.predict, predictions),
+        Action("what-if", "Vary one feature of each row", what_if, inference.what_if, curves),
+        Action("evaluate", "Measure the model on labelled rows", evaluate, inference.evaluate, evaluation),
+        Action("explain", "Say what moved each answer", explain, inference.explain, ExplainResponse),
+    )

@@ -1,0 +1,78 @@
+"""How far a row lies from the training rows: a Mahalanobis distance, said as a percentile.
+
+Knows TensorFlow, scikit-learn and the encoding. The graph holds a mean, a covariance and a table of
+percentiles, and no row: it may stand in a model of patients.
+"""
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from sklearn.covariance import LedoitWolf
+from sklearn.model_selection import GroupKFold
+
+from training.layers import Encoding
+from training.table import Table
+
+# The table of percentiles is read off rows that the mean and the covariance had not seen: those that had
+# lie nearer to them, the more so the fewer rows there are.
+PARTS = 10
+PERCENTILES = np.linspace(0, 1, 101)
+
+
+class DistancePercentile(tf.Module):  # type: ignore[misc]
+    """Per cent of the training rows that lie nearer to their centre: x [None, d] to [None], 0 to 100.
+
+    Distances are taken on the plain columns of the encoding, not held within what training saw. The
+    covariance is shrunk (Ledoit and Wolf 2004, doi:10.1016/S0047-259X(03)00096-4), as flags that two
+    rows raise would otherwise stand above everything.
+    """
+
+    def __init__(self, encoding: Encoding, table: Table) -> None:
+        """Learn the centre, the covariance and the percentiles of the table's rows."""
+        super().__init__(name="distance")
+        rows = encoding.unbounded(tf.constant(table.matrix)).numpy().astype(np.float64)
+        distances = _held_out(rows, table.groups)
+        centre, whitening = _whitening(rows)
+        edges = np.unique(np.quantile(distances, PERCENTILES, method="lower"))
+        self.encoding = encoding
+        self.centre, self.whitening, self.edges, self.shares = (
+            tf.Variable(values, False, name=name, dtype=tf.float32)
+            for name, values in (
+                ("centre", centre), ("whitening", whitening), ("edges", edges),
+                ("shares", [100 * np.mean(distances < edge) for edge in edges]),
+            )
+        )  # fmt: skip
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        """Answer the percentile of each row."""
+        apart = tf.matmul(self.encoding.unbounded(x) - self.centre, self.whitening)
+        distance = tf.norm(apart, axis=1)[:, None]
+        width, height = self.edges[1:] - self.edges[:-1], self.shares[1:] - self.shares[:-1]
+        within = self.shares[0] + tf.reduce_sum(
+            tf.clip_by_value((distance - self.edges[:-1]) / width, 0, 1) * height, axis=1
+        )
+        # Farther than every training row: all of them are nearer. 1e-4 is rounding.
+        return tf.where(distance[:, 0] > self.edges[-1] * 1.0001, 100.0, within)
+
+
+def _held_out(rows: NDArray[np.float64], groups: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return each row's distance from the centre of the parts that it is not in, (n,)."""
+    if len(np.unique(groups)) < 2 * PARTS:
+        return _distance(rows, *_whitening(rows))
+    distances = np.empty(len(rows))
+    for others, part in GroupKFold(PARTS).split(rows, groups=groups):
+        distances[part] = _distance(rows[part], *_whitening(rows[others]))
+    return distances
+
+
+def _whitening(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the centre (p,) and the matrix (p, p) after which distances are Euclidean."""
+    fitted = LedoitWolf().fit(rows)
+    return fitted.location_, np.linalg.cholesky(fitted.precision_)
+
+
+def _distance(
+    rows: NDArray[np.float64], centre: NDArray[np.float64], whitening: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    distance: NDArray[np.float64] = np.linalg.norm((rows - centre) @ whitening, axis=1)
+    return distance
