@@ -3,8 +3,8 @@
     python -m training.wine
     python -m training.wine --model wine_type --recipe lecture
 
-The grades' recipe takes two to three minutes, the colour's half a minute. Out-of-fold, copies together, beside
-a linear model, the best other (extremely randomised trees, an SVM) and the trivial baseline:
+A grade takes two to three minutes, the colour half a minute. Out-of-fold, copies together, beside a linear
+model, the best other (extremely randomised trees, an SVM) and the trivial baseline:
 
     wine_type      log-loss 0.0206 (27.7 errors of 6,497)   0.0334   0.0205 (SVM)   0.558
     wine_quality   RMSE     0.672                           LINEAR   TREES (trees)  0.873
