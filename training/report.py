@@ -35,7 +35,7 @@ from training.folds import figures, mean_figure
 from training.groups import group_figures
 from training.progress import steps
 from training.recipes import RECIPES
-from training.study import Answered, Cell, Protocol, answers, cells, compute, missing
+from training.study import Answered, Cell, Protocol, answers, cells, compute, missing, whole
 from training.table import Table, read
 
 FIGURES = Path(__file__).parent / "figures"
@@ -165,7 +165,7 @@ def measure(
     for one in further:
         wanted += cells(model, one.candidates, one.protocol(protocol.seed))
     _compute(model, wanted, runs, processes)
-    spec, table = MODELS[model], read(MODELS[model])
+    spec, table = MODELS[model], whole(model)
     found = {name: answers(model, name, protocol, runs) for name in candidates}
     repeats = {name: _repeats(table, protocol, cell) for name, cell in found.items()}
     judge = partial(evaluate, spec.task, spec.target)
@@ -268,7 +268,7 @@ def _inside(
 
 def _study(model: str, further: Further, seed: int, runs: Path) -> Study:
     """Return the metrics under another protocol: the mean over its folds, as papers take it."""
-    spec, table, protocol = MODELS[model], read(MODELS[model]), further.protocol(seed)
+    spec, table, protocol = MODELS[model], whole(model), further.protocol(seed)
     found = {name: answers(model, name, protocol, runs) for name in further.candidates}
     rows = {row for test, _, _ in found[further.candidates[0]] for row in test.tolist()}
     drawn = f"{further.drawn}, seeds from {seed} on.{further.caution}"

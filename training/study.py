@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -97,9 +98,15 @@ class Cell:
         return runs / f"{self.candidate}-{self.protocol.name}-{digest}" / f"{seed}-{self.fold}.npz"
 
 
+@cache
+def whole(model: str) -> Table:
+    """Return the model's table, read and checked once: a study names hundreds of cells of it."""
+    return read(MODELS[model])
+
+
 def cells(model: str, candidates: Sequence[str], protocol: Protocol) -> list[Cell]:
     """Return every fit of these candidates under the protocol."""
-    table = read(MODELS[model])
+    table = whole(model)
     counts = [len(list(protocol.splits(table, repeat))) for repeat in range(protocol.repeats)]
     return [
         Cell(model, candidate, protocol, repeat, fold)
@@ -128,7 +135,7 @@ def missing(wanted: Sequence[Cell], runs: Path) -> list[Cell]:
 
 def answers(model: str, candidate: str, protocol: Protocol, runs: Path) -> list[Answered]:
     """Return what each cell answers, repeat by repeat."""
-    spec, table = MODELS[model], read(MODELS[model])
+    spec, table = MODELS[model], whole(model)
     found: list[Answered] = []
     for repeat in range(protocol.repeats):
         for fold, (_, test) in enumerate(protocol.splits(table, repeat)):
@@ -159,8 +166,8 @@ def _keep(cell: Cell, runs: Path) -> None:
 def _computed(cell: Cell) -> Arrays:
     spec, seed = MODELS[cell.model], cell.protocol.seed + cell.repeat
     # The lecture's net sees the survival table as the lecture has it: other columns, the same rows.
-    table = lecture.table_of(spec) if cell.candidate == "lecture" else read(spec)
-    splits = list(cell.protocol.splits(read(spec), cell.repeat))
+    table = lecture.table_of(spec) if cell.candidate == "lecture" else whole(cell.model)
+    splits = list(cell.protocol.splits(whole(cell.model), cell.repeat))
     training, test = (rows.astype(np.int64) for rows in splits[cell.fold])
     fitted, asked = table.take(training), table.matrix[test]
     match cell.candidate:
