@@ -213,7 +213,11 @@ def _drawings(drawings: Iterable[Drawing]) -> list[str]:
         for drawing in drawings
         for line in ("", f"### {drawing.title}", "", f"![{drawing.title}]({drawing.file})", "", drawing.shows)
     ]
-    return ["## Drawings", *lines] if lines else []
+    said = (
+        "Drawn from answers to the training table, each row by learners that had not seen it (the inner folds"
+        " of the final fit); the answers to a truth table are the model's own."
+    )
+    return ["## Drawings", "", said, *lines] if lines else []
 
 
 def _training(manifest: Manifest) -> list[str]:

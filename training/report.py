@@ -3,13 +3,13 @@
     python -m training.report
     python -m training.report --model survival --repeats 2
 
-All five take TIME on two cores, with a bar; what was computed stays in runs/report, so that an
-interrupted report goes on where it stopped. The figures are written to training/figures/<model>.json, from
-which the training scripts copy them into manifest and card, and beside it as Markdown; a changed recipe or
-table makes them void. Five folds are drawn 10 times for survival, 3 times for wine_type and twice for the
-grades, equal rows together; the grades are also measured as Cortez et al. (2009) did (five random folds, 20
-times, each colour alone) and on the public benchmark's sizes of split. Both part copies of a wine, and are
-only to be read beside those papers.
+All five take about an hour and a half on two cores, with a bar; what was computed stays in runs/report, so
+that an interrupted report goes on where it stopped. The figures are written to
+training/figures/<model>.json, from which the training scripts copy them into manifest and card, and beside
+it as Markdown; a changed recipe or table makes them void. Five folds are drawn 10 times for survival, 3
+times for wine_type and twice for the grades, equal rows together; the grades are also measured as Cortez et
+al. (2009) did (five random folds, 20 times, each colour alone) and on the public benchmark's sizes of
+split. Both part copies of a wine, and are only to be read beside those papers.
 """
 
 import argparse
