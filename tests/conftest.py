@@ -12,6 +12,7 @@ import pytest
 from mean_servable import MeanServable
 from rows import document
 from servers import ROOT, client_of
+from service.actions import NAMES
 from service.app import create_app, load
 from service.models import MODELS
 from service.registry import Registry
@@ -71,7 +72,7 @@ def artifact(tmp_path: Path) -> Path:
     return Path(shutil.copytree(newest, tmp_path / "and_gate" / newest.name))
 
 
-@pytest.fixture(params=["predict", "evaluate", "explain"])
+@pytest.fixture(params=NAMES)
 def action(request: pytest.FixtureRequest) -> str:
     return request.param
 

@@ -1,11 +1,15 @@
 """A servable that does arithmetic, so that most tests load no TensorFlow."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from service.features import Matrix
 from service.manifest import REQUIRED_FILES, Column, GraphOutput, Manifest, threshold_of
-from service.spec import ModelSpec
-from service.tasks import Binary, Multiclass, Outputs
+from service.spec import DISTANCE, ModelSpec
+from service.tasks import COVERAGES, Binary, Multiclass, Outputs
+
+DRAWINGS = {"calibration.png": b"\x89PNG of arithmetic", "confusion.svg": b"<svg/>"}
 
 
 class MeanServable:
@@ -15,11 +19,15 @@ class MeanServable:
         self.spec = spec
         self.version = version
         self.card = f"# {spec.title}\n"
+        self.drawings: Mapping[str, bytes] = DRAWINGS
         self.manifest = manifest_of(spec, version)
 
     def predict(self, matrix: Matrix) -> Outputs:
         mean = matrix.mean(axis=1)
         share = mean / (1 + mean)
+        return {**self._answers(mean, share), DISTANCE.name: 100 * share}
+
+    def _answers(self, mean: Matrix, share: Matrix) -> Outputs:
         match self.spec.task:
             case Binary(event=event, complement=complement):
                 return {event: share} | ({complement: 1 - share} if complement else {})
@@ -36,7 +44,8 @@ class MeanServable:
                     .round(4),
                 }
             case _:
-                return {self.spec.target.name: mean}
+                name = self.spec.target.name
+                return {name: mean, f"median_{name}": mean + 0.125, "standard_deviation": 0.5 + share}
 
     def explain(self, matrix: Matrix) -> Outputs:
         zeros = np.zeros((1, matrix.shape[1]), np.float32)
@@ -54,7 +63,11 @@ class MeanServable:
 
 def manifest_of(spec: ModelSpec, version: int = 1) -> Manifest:
     """A manifest that agrees with the declaration; training saw each feature's whole physical range."""
-    prior = {"binary": [0.851, 0.149], "regression": [5.8], "multiclass": [0.0, 0.1, 0.3, 0.4, 0.2, 0.0, 0.0]}
+    shares = [0.0, 0.1, 0.3, 0.4, 0.2, 0.0, 0.0]
+    prior = {"binary": [0.851, 0.149], "regression": shares, "multiclass": shares}
+    # What binary sets hold from 0.3, 0.2 and 0.1 on; intervals reach 1, 2 and 3 standard deviations.
+    critical = {"binary": (0.3, 0.2, 0.1), "regression": (1.0, 2.0, 3.0), "multiclass": (0.3, 0.2, 0.1)}
+    length = spec.task.critical_length
     seen = {
         feature.name: {
             "low": feature.low if feature.low is not None else min(feature.levels.values(), default=0),
@@ -75,6 +88,11 @@ def manifest_of(spec: ModelSpec, version: int = 1) -> Manifest:
             "explained": spec.explained,
             "threshold": threshold_of(spec),
             "prior": prior[spec.task.name],
+            "critical": {
+                str(coverage): [value] * length
+                for coverage, value in zip(COVERAGES, critical[spec.task.name], strict=True)
+                if length
+            },
             "seen": seen,
             "training": {
                 "recipe": "mean",
@@ -85,13 +103,31 @@ def manifest_of(spec: ModelSpec, version: int = 1) -> Manifest:
                 "code_revision": "unknown",
                 "libraries": {},
             },
-            "quality": {"protocol": "none", "rows": 0, "metrics": {}, "baseline": {}},
+            "quality": {
+                "protocol": "none",
+                "rows": 0,
+                "metrics": {spec.task.main_metric: {"value": 1.0, "low": 0.75, "high": 1.25}},
+                "baseline": {spec.task.main_metric: {"value": 2.0}},
+                "others": {"linear": {spec.task.main_metric: {"value": 1.5}}},
+                "groups": [{"of": "age", "name": "under 60", "rows": 0, "metrics": {}}],
+                "covered": [{"coverage": 0.9, "of": "all", "rows": 0, "share": {"value": 0.9}, "size": 1.5}],
+                "studies": [{"name": "paper", "protocol": "theirs", "rows": 0, "figures": {}}],
+            },
+            "provenance": {
+                "notice": "Not for use.",
+                "credit": "Nobody",
+                "errors": "none",
+                "limits": ["it is arithmetic"],
+                "made_by": "tests/mean_servable.py",
+                "drawings": [{"file": file, "title": file.title(), "shows": "nothing"} for file in DRAWINGS],
+                "forced": None,
+            },
             "golden": {
                 "inputs": [[0.0] * len(spec.features)],
                 "outputs": {
                     output.name: [[0.0] * output.width if output.width else 0.0] for output in spec.outputs
                 },
             },
-            "files": dict.fromkeys(REQUIRED_FILES, ""),
+            "files": dict.fromkeys((*REQUIRED_FILES, *DRAWINGS), ""),
         }
     )

@@ -47,7 +47,13 @@ def refused(response: httpx.Response, status: int, *pointers: str) -> dict[str, 
     return body
 
 
-def document(spec: ModelSpec, *rows: Any, action: str = "predict") -> dict[str, Any]:
-    """A body with these rows, labelled where the action wants labels."""
+def document(spec: ModelSpec, *rows: Any, action: str = "predict", **options: Any) -> dict[str, Any]:
+    """A body with these rows, labelled where the action wants labels, and with the options it needs."""
     targets = {"targets": [spec.example_target] * len(rows)} if action == "evaluate" else {}
-    return {"instances": list(rows)} | targets
+    chosen = needed(spec, action) | options
+    return {"instances": list(rows)} | targets | ({"parameters": chosen} if chosen else {})
+
+
+def needed(spec: ModelSpec, action: str) -> dict[str, Any]:
+    """The options that an action cannot do without, as a body or a query carries them."""
+    return {"feature": spec.features[-1].name} if action == "what-if" else {}

@@ -3,12 +3,13 @@
 import httpx
 import pytest
 
-from rows import changed
+from rows import changed, document
 from servers import client_of
 from service.app import create_app
 from service.models import MODELS
 from service.registry import Registry
 from service.settings import Settings
+from service.tasks import COVERAGES
 
 
 @pytest.fixture
@@ -90,3 +91,42 @@ class TestBehaviour:
         outside = [prediction["applicability"]["outside"] for prediction in answer["predictions"]]
 
         assert outside == [["diagnosis", "age"], []]
+
+    async def test_a_row_unlike_the_training_rows_is_far_from_them(self, served: httpx.AsyncClient) -> None:
+        """Each value alone was seen; a wine of all extremes at once is farther out than nearly all."""
+        spec = MODELS["wine_quality"]
+        odd = changed(spec, residual_sugar=60, alcohol=14, density=0.99, chlorides=0.6, sulphates=2)
+        answer = (
+            await served.post("/models/wine_quality/predict", json=document(spec, odd, spec.example))
+        ).json()
+        far, near = (one["applicability"]["distance_percentile"] for one in answer["predictions"])
+
+        assert far > 99
+        assert near < far
+
+    async def test_intervals_hold_the_answer_and_grow_with_the_coverage(
+        self, served: httpx.AsyncClient
+    ) -> None:
+        """The lecture's first wine, of grade 6."""
+        spec = MODELS["wine_quality"]
+        widths = []
+        for coverage in COVERAGES:
+            body = document(spec, spec.example, coverage=coverage)
+            (wine,) = (await served.post("/models/wine_quality/predict", json=body)).json()["predictions"]
+            assert wine["interval"]["low"] <= wine["quality"] <= wine["interval"]["high"]
+            widths.append(wine["interval"]["high"] - wine["interval"]["low"])
+
+        assert widths == sorted(widths)
+
+    async def test_a_bigger_tumour_is_no_better_on_its_curve(self, served: httpx.AsyncClient) -> None:
+        """The what-if of a tumour says in one answer what four predictions say."""
+        spec = MODELS["survival"]
+        body = document(spec, spec.example, action="what-if", feature="tumour_size")
+        (curve,) = (await served.post("/models/survival/what-if", json=body)).json()["curves"]
+        risks = [point["probability_of_death_within_one_year"] for point in curve["points"]]
+
+        assert [point["value"] for point in curve["points"]] == ["OC11", "OC12", "OC13", "OC14"]
+        assert risks == [
+            pytest.approx(await self.risk(served, tumour_size=f"OC{size}"), abs=1e-6)
+            for size in range(11, 15)
+        ]

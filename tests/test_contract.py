@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from rows import bounded, changed, document, refused, within_parts
+from rows import bounded, changed, document, needed, refused, within_parts
 from service.spec import ModelSpec
 from service.tasks import Binary
 
@@ -92,7 +92,7 @@ async def test_predictions_have_the_order_and_length_of_the_rows(
 
 async def test_csv_answers_what_json_answers(client: httpx.AsyncClient, spec: ModelSpec, action: str) -> None:
     """The same rows as CSV give the same numbers, by public names and by the table's own headings."""
-    url = f"/models/{spec.name}/{action}"
+    url, query = f"/models/{spec.name}/{action}", needed(spec, action)
     expected = (await client.post(url, json=document(spec, spec.example, spec.example, action=action))).json()
     names = [feature.name for feature in spec.features]
     sources = [feature.source for feature in spec.features]
@@ -105,7 +105,7 @@ async def test_csv_answers_what_json_answers(client: httpx.AsyncClient, spec: Mo
 
     for header, line in ((names, values), (sources, codes), (names[::-1], values[::-1])):
         text = "\n".join([",".join(header), ",".join(line), ",".join(line)])
-        response = await client.post(url, content=text, headers={"content-type": "text/csv"})
+        response = await client.post(url, content=text, params=query, headers={"content-type": "text/csv"})
 
         assert response.json() == expected
 
@@ -117,7 +117,8 @@ async def test_evaluation_opens_with_loss_and_accuracy(client: httpx.AsyncClient
 
     assert list(answer)[:2] == ["loss", "accuracy"]
     assert answer["rows"] == 1
-    assert answer["baseline"].keys() == answer.keys() - {"rows", "baseline", "model", "version"}
+    others = {"rows", "comparison", "baseline", "model", "version"}
+    assert answer["baseline"].keys() == answer.keys() - others
 
 
 @pytest.mark.parametrize("rows", [1, 2, 10_000])

@@ -140,7 +140,7 @@ def test_survival_names_the_event_it_speaks_of() -> None:
     survival = MODELS["survival"]
 
     assert survival.target.value(1) == "death_within_one_year"
-    assert [output.name for output in survival.outputs] == [
+    assert [output.name for output in survival.task.outputs(survival.target)] == [
         "probability_of_death_within_one_year",
         "probability_of_survival",
     ]

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -13,13 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from servers import ROOT
+from service.actions import NAMES
 from service.app import create_app, load
 from service.models import MODELS
 from service.settings import Settings
 
 MARKER = "zqmarkerqz"
 BODIES = 2_000
-ACTIONS = ("predict", "evaluate", "explain")
 
 text = st.one_of(st.just(MARKER), st.text(max_size=8).map(lambda end: MARKER + end), st.text(max_size=12))
 scalar = st.one_of(
@@ -40,8 +41,16 @@ def mostly(usual: st.SearchStrategy[Any], strange: st.SearchStrategy[Any]) -> st
     return st.sampled_from([usual] * 4 + [strange]).flatmap(lambda chosen: chosen)
 
 
+def options(model: str, action: str) -> st.SearchStrategy[dict[str, Any]]:
+    """Those that the action needs, with some of them wrong and some undefined."""
+    right = {"feature": next(iter(MODELS[model].example)), "points": 3} if action == "what-if" else {}
+    names = mostly(st.sampled_from(["coverage", "feature", "points"]), text)
+    wrong = st.dictionaries(names, mostly(st.sampled_from([0.8, 0.95]), anything), max_size=2)
+    return mostly(st.just(right), wrong.map(lambda some: right | some))
+
+
 @st.composite
-def documents(draw: st.DrawFn, model: str, labelled: bool) -> Any:
+def documents(draw: st.DrawFn, model: str, action: str) -> Any:
     """An example body with some of its parts replaced, dropped, doubled or added to."""
     spec = MODELS[model]
     names = [feature.name for feature in spec.features]
@@ -49,10 +58,12 @@ def documents(draw: st.DrawFn, model: str, labelled: bool) -> Any:
     row = wrong.map(lambda fields: dict(spec.example) | fields)
     rows = draw(mostly(st.lists(mostly(row, anything), min_size=1, max_size=4), anything))
     document: dict[str, Any] = {"instances": rows}
-    if labelled:
+    if action == "evaluate":
         target = mostly(st.just(spec.example_target), anything)
         size = len(rows) if isinstance(rows, list) else 1
         document["targets"] = draw(mostly(st.lists(target, min_size=size, max_size=size), anything))
+    if parameters := draw(options(model, action)):
+        document["parameters"] = parameters
     return document | draw(mostly(st.just({}), st.dictionaries(text, anything, max_size=1)))
 
 
@@ -69,22 +80,24 @@ def tables(draw: st.DrawFn, model: str) -> str:
 
 @st.composite
 def requests(draw: st.DrawFn) -> tuple[str, bytes, str]:
-    """A path, a body and its media type."""
+    """A path with a query, a body and its media type."""
     model = draw(st.sampled_from(list(MODELS)))
-    action = draw(st.sampled_from(ACTIONS))
+    action = draw(st.sampled_from(NAMES))
     path = f"/models/{model}/{action}"
-    document = documents(model, action == "evaluate")
+    document = documents(model, action)
     json_text = mostly(document, anything).map(json.dumps).map(str.encode)
     csv_text = tables(model).map(lambda table: table.encode("utf-8", "surrogatepass"))
     as_json = st.tuples(json_text, st.just("application/json"))
     as_csv = st.tuples(csv_text, st.just("text/csv"))
     raw = st.tuples(st.binary(max_size=200), st.sampled_from(["application/json", "text/csv", MARKER]))
     body, media = draw(mostly(as_json, as_csv | raw))
-    return path, body, media
+    beside = options(model, action) if media == "text/csv" else st.just({})
+    query = draw(mostly(beside, st.dictionaries(text, text, max_size=1)))
+    return f"{path}?{urlencode(query, errors='replace')}", body, media
 
 
 class Lines(logging.Handler):
-    """Keeps every log record, whole."""
+    """Keeps every log record of the service, whole; the client logs the addresses that it asks for."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -92,7 +105,8 @@ class Lines(logging.Handler):
         self.setFormatter(logging.Formatter("%(name)s %(message)s %(exc_text)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(self.format(record))
+        if not record.name.startswith(("httpx", "httpcore")):
+            self.lines.append(self.format(record))
 
 
 @pytest.fixture(scope="module")

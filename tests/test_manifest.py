@@ -6,7 +6,7 @@ import pytest
 
 from mean_servable import manifest_of
 from service.errors import ArtifactRejected
-from service.manifest import Golden, Manifest, changed_files, differences, digests
+from service.manifest import Drawing, Golden, Manifest, changed_files, differences, digests
 from service.models import MODELS
 from service.spec import ModelSpec
 
@@ -72,6 +72,10 @@ def test_another_threshold_or_model_is_named() -> None:
     [
         ({"seen": {}}, "seen is []"),
         ({"prior": [1.0]}, "length of the prior is 1, the declaration has 2"),
+        ({"prior": [0.9, 0.2]}, "the prior is not shares that sum to 1"),
+        ({"prior": [1.5, -0.5]}, "the prior is not shares that sum to 1"),
+        ({"critical": {}}, "number of critical values by coverage is {}, the declaration has {'0.8': 2"),
+        ({"critical": {"0.8": [0.3, 0.3], "0.9": [0.2], "0.95": [0.1, 0.1]}}, "'0.9': 1"),
         ({"files": {}}, "saved_model.pb is not among the files"),
         ({"golden": Golden(inputs=[], outputs={})}, "golden rows: expected at least one"),
         ({"golden": Golden(inputs=[[0.0] * 16], outputs={})}, "golden outputs is []"),
@@ -84,6 +88,61 @@ def test_a_manifest_that_proves_nothing_is_rejected(change: dict[str, object], s
     hollow = manifest_of(SURVIVAL).model_copy(update=change)
 
     assert said in "; ".join(differences(hollow, SURVIVAL))
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "said"),
+    [
+        ("survival", {"0.8": [1.2, 0.3]}, "critical values for 0.8 are not from 0 to 1"),
+        ("survival", {"0.95": [-0.1, 0.1]}, "critical values for 0.95 are not from 0 to 1"),
+        ("survival", {"0.9": [0.31, 0.2]}, "a larger coverage has smaller sets or intervals"),
+        ("wine_grade", {"0.95": [0.1] * 6 + [0.21]}, "a larger coverage has smaller sets or intervals"),
+        ("wine_quality", {"0.8": [-1.0]}, "critical values for 0.8 are not from 0 to inf"),
+        ("wine_quality", {"0.95": [1.5]}, "a larger coverage has smaller sets or intervals"),
+    ],
+)
+def test_impossible_critical_values_are_rejected(name: str, wrong: dict[str, list[float]], said: str) -> None:
+    """A set for 95 per cent of the rows holds the one for 80; a probability is one."""
+    manifest = manifest_of(MODELS[name])
+    other = manifest.model_copy(update={"critical": manifest.critical | wrong})
+
+    assert said in "; ".join(differences(other, MODELS[name]))
+
+
+def test_critical_values_of_a_model_without_sets_are_rejected() -> None:
+    """The gate has no sets: somebody's values would be ignored."""
+    gate = MODELS["and_gate"]
+    other = manifest_of(gate).model_copy(update={"critical": {"0.9": [0.1, 0.1]}})
+
+    assert differences(other, gate) == [
+        "number of critical values by coverage is {'0.9': 2}, the declaration has {}"
+    ]
+
+
+@pytest.mark.parametrize("percentile", [-1.0, 100.5])
+def test_a_percentile_that_is_none_is_rejected(spec: ModelSpec, percentile: float) -> None:
+    """A distance of the golden rows lies from 0 to 100 per cent."""
+    manifest = manifest_of(spec)
+    outputs = manifest.golden.outputs | {"distance_percentile": [percentile]}
+    golden = manifest.golden.model_copy(update={"outputs": outputs})
+
+    assert differences(manifest.model_copy(update={"golden": golden}), spec) == [
+        "golden outputs: `distance_percentile` is not from 0 to 100"
+    ]
+
+
+@pytest.mark.parametrize("file", ["../secret.png", "plots/a.png", "card.md", "a.html", ".png"])
+def test_a_drawing_is_a_picture_beside_the_card(file: str) -> None:
+    """What a client may ask for is a plain PNG or SVG, and is among the files with a digest."""
+    manifest = manifest_of(SURVIVAL)
+    drawing = Drawing(file=file, title="", shows="")
+    provenance = manifest.provenance.model_copy(update={"drawings": [drawing]})
+    other = manifest.model_copy(update={"provenance": provenance})
+    listed = other.model_copy(update={"files": other.files | {file: ""}})
+
+    if file != "card.md":
+        assert f"{file} is not among the files" in differences(other, SURVIVAL)
+    assert differences(listed, SURVIVAL) == [f"drawing {file} is no .png or .svg beside the card"]
 
 
 def test_levels_that_are_not_declared_are_named() -> None:

@@ -5,7 +5,10 @@ import math
 import numpy as np
 import pytest
 
+from mean_servable import MeanServable
 from service import metrics
+from service.spec import ModelSpec
+from service.tasks import Binary
 
 # Four rows: events at 0.8 and 0.4, none at 0.6 and 0.1.
 PROBABILITY = np.asarray([0.8, 0.4, 0.6, 0.1])
@@ -27,6 +30,25 @@ def test_binary_metrics_of_four_rows() -> None:
     # Precision at the first event 1, at the second 2/3, each half of the recall.
     assert answer["average_precision"] == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
     assert answer["brier"] == pytest.approx((0.2**2 + 0.6**2 + 0.6**2 + 0.1**2) / 4)
+
+
+def test_the_rows_own_losses_average_to_the_loss(spec: ModelSpec) -> None:
+    """For each kind of answer, a certainty that was wrong included."""
+    servable = MeanServable(spec)
+    generator = np.random.default_rng(0)
+    matrix = generator.uniform(0, 9, (50, len(spec.features))).astype(np.float32)
+    labels = [spec.target.code(label) for label in spec.task.labels(spec.target)] or [4.5, 6.0]
+    targets = generator.choice(np.asarray(labels, np.float64), 50)
+    outputs = dict(servable.predict(matrix))
+    if isinstance(spec.task, Binary):
+        outputs[spec.task.event] = np.where(targets == 1, 0, outputs[spec.task.event]).astype(np.float32)
+
+    losses = metrics.row_losses(spec.task, spec.target, outputs, targets)
+    answer = metrics.evaluate(spec.task, spec.target, outputs, targets)
+
+    assert losses.mean() == pytest.approx(answer["loss"])
+    main = answer[spec.task.main_metric]
+    assert main == pytest.approx(losses.mean() ** (0.5 if spec.task.main_metric == "rmse" else 1))
 
 
 def test_the_threshold_itself_answers_the_event() -> None:
@@ -64,26 +86,41 @@ def test_certainty_that_is_wrong_has_a_finite_loss() -> None:
 def test_regression_metrics_of_four_rows() -> None:
     """Errors 0.5 (exactly), 0.25, 1 and 0."""
     truth = np.asarray([6.0, 5.0, 7.0, 5.0])
-    answer = metrics.regression(np.asarray([6.5, 5.25, 6.0, 5.0]), truth)
+    median = np.asarray([6.25, 5.0, 7.0, 5.0])
+    answer = metrics.regression(np.asarray([6.5, 5.25, 6.0, 5.0]), median, truth)
 
     squared = (0.25 + 0.0625 + 1) / 4
     assert answer["loss"] == pytest.approx(squared)
     assert answer["rmse"] == pytest.approx(math.sqrt(squared))
     assert answer["mae"] == pytest.approx(1.75 / 4)
+    assert answer["mae_of_median"] == pytest.approx(0.25 / 4)
     # Mean 5.75; squared distances 0.0625, 0.5625, 1.5625, 0.5625.
     assert answer["r2"] == pytest.approx(1 - 4 * squared / 2.75)
     assert (answer["within_0.25"], answer["within_0.5"], answer["within_1"]) == (0.5, 0.75, 1)
     assert answer["accuracy"] == 0.75
+    # Answers 6, 5, 6, 5, one of the truths 6, 5, 7, 5 missed: by chance 2/4 * 2/4 + 1/4 * 2/4 agree.
+    assert answer["kappa"] == pytest.approx((0.75 - 0.375) / (1 - 0.375))
+    assert answer["quadratic_kappa"] == pytest.approx(kappa(np.asarray([[2, 0, 0], [0, 1, 0], [0, 1, 0]])))
+
+
+def test_agreement_of_targets_that_are_not_whole_is_none() -> None:
+    """Rounding the truth would make it another one."""
+    answer = metrics.regression(*[np.asarray([5.0, 6.5])] * 3)
+
+    assert answer["kappa"] is None
+    assert answer["quadratic_kappa"] is None
 
 
 def test_a_float32_prediction_at_an_exact_half_is_within_it() -> None:
     """Rounding must not push 5.7 - 5.2 out of the tolerance."""
-    assert metrics.regression(np.asarray([5.7]), np.asarray([5.2]))["within_0.5"] == 1
+    one = np.asarray([5.7])
+    assert metrics.regression(one, one, np.asarray([5.2]))["within_0.5"] == 1
 
 
 def test_r2_of_equal_targets_is_none() -> None:
     """One grade only: nothing to explain."""
-    assert metrics.regression(np.asarray([5.0, 6.0]), np.asarray([5.0, 5.0]))["r2"] is None
+    two = np.asarray([5.0, 6.0])
+    assert metrics.regression(two, two, np.asarray([5.0, 5.0]))["r2"] is None
 
 
 def test_multiclass_metrics_of_three_rows() -> None:
@@ -94,6 +131,8 @@ def test_multiclass_metrics_of_three_rows() -> None:
     assert answer["loss"] == pytest.approx(-(math.log(0.7) + math.log(0.6) + math.log(0.3)) / 3)
     assert answer["accuracy"] == pytest.approx(2 / 3)
     assert answer["confusion_matrix"] == [[1, 0, 0], [0, 1, 1], [0, 0, 0]]
+    # Confidences 0.7, 0.6, 0.6, of which the first two are right: |0.7 - 1| / 3 + |1.2 - 1| / 3.
+    assert answer["calibration_error"] == pytest.approx((0.3 + 0.2) / 3)
     # F1: 3 -> 1; 4 -> precision 1, recall 1/2 -> 2/3; 5 -> 0.
     assert answer["macro_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
     assert answer["quadratic_kappa"] == pytest.approx(kappa(np.asarray(answer["confusion_matrix"])))

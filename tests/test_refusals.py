@@ -168,7 +168,7 @@ async def test_an_undefined_field_of_the_envelope_is_refused(
     client: httpx.AsyncClient, spec: ModelSpec, action: str
 ) -> None:
     """A misspelt option must not be ignored."""
-    for extra in ({"paramters": {}}, {"parameters": {"coverage": 0.9}}):
+    for extra in ({"paramters": {}}, {"parameters": {"coverag": 0.9}}):
         body = document(spec, spec.example, action=action) | extra
 
         problem = (await client.post(f"/models/{spec.name}/{action}", json=body)).json()

@@ -10,12 +10,14 @@ import pytest
 from pydantic import TypeAdapter
 
 from mean_servable import MeanServable
+from rows import document, needed
 from servers import client_of
+from service.actions import NAMES, actions
 from service.app import create_app
 from service.features import Matrix
 from service.models import MODELS
+from service.protocol import PredictRequest
 from service.registry import Registry
-from service.routes import actions
 from service.settings import Settings
 from service.spec import ModelSpec
 from service.tasks import Outputs
@@ -78,6 +80,9 @@ async def test_a_model_and_its_version_describe_themselves(
         ("POST", "/models/horse/predict"),
         ("POST", "/models/horse/versions/1/evaluate"),
         ("POST", "/models/horse/explain"),
+        ("POST", "/models/horse/what-if"),
+        ("GET", "/models/horse/card"),
+        ("GET", "/models/horse/versions/1/card/horse.png"),
     ],
 )
 async def test_an_unknown_model_is_not_found_and_the_known_are_named(
@@ -108,7 +113,10 @@ async def test_health_is_live_and_ready(client: httpx.AsyncClient) -> None:
     assert (await client.get("/health/ready")).json() == {"status": "ready"}
 
 
-@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/models", "/models/survival", "/metrics"])
+@pytest.mark.parametrize(
+    "path",
+    ["/health/live", "/health/ready", "/models", "/models/survival", "/models/survival/card", "/metrics"],
+)
 async def test_head_asks_what_get_answers(client: httpx.AsyncClient, path: str) -> None:
     """Load balancers probe with HEAD; the documents do not list it twice."""
     assert (await client.head(path)).status_code == (await client.get(path)).status_code == 200
@@ -199,6 +207,7 @@ async def test_openapi_documents_each_models_own_fields(client: httpx.AsyncClien
         request["properties"]["instances"]["items"]["$ref"].rsplit("/", 1)[1]
     ]
 
+    assert request["description"] == PredictRequest.__doc__
     assert list(row["properties"]) == [feature.name for feature in spec.features]
     for feature in spec.features:
         schema = row["properties"][feature.name]
@@ -218,11 +227,13 @@ async def test_the_examples_of_the_docs_work(client: httpx.AsyncClient) -> None:
             example = content["example"]
             body = example if media == "text/csv" else json.dumps(example)
             url = path.replace("{version}", "1")
-            response = await client.post(url, content=body, headers={"content-type": media})
+            wants_feature = path.endswith("/what-if") and media == "text/csv"
+            query = needed(MODELS[path.split("/")[2]], "what-if") if wants_feature else {}
+            response = await client.post(url, content=body, params=query, headers={"content-type": media})
 
             assert response.status_code == 200, (path, media, response.text)
             tried += 1
-    assert tried == len(MODELS) * 3 * 2 * 2
+    assert tried == len(MODELS) * len(NAMES) * 2 * 2
 
 
 async def test_every_reference_of_the_openapi_document_resolves(client: httpx.AsyncClient) -> None:
@@ -238,9 +249,7 @@ async def test_every_reference_of_the_openapi_document_resolves(client: httpx.As
 async def test_answers_are_what_the_openapi_document_says(client: httpx.AsyncClient, spec: ModelSpec) -> None:
     """Each answer validates against the type that documents it."""
     for action in actions(spec):
-        body = {"instances": [dict(spec.example)]}
-        if action.judge.labelled:
-            body["targets"] = [spec.example_target]
+        body = document(spec, spec.example, action=action.name)
         response = await client.post(f"/models/{spec.name}/{action.name}", json=body)
 
         TypeAdapter(action.response).validate_json(response.content, extra="forbid")

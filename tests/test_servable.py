@@ -60,11 +60,12 @@ async def test_predictions_equal_the_saved_model_called_directly(loaded: Registr
         body = {"instances": [dict(spec.example)]}
         answer = (await client.post(f"/models/{spec.name}/predict", json=body)).json()["predictions"][0]
 
+    said = answer | answer["applicability"]
     for output in spec.outputs:
         values = outputs[output.name].numpy()[0].tolist()
         if isinstance(spec.task, Multiclass) and output.width:
             values = {str(label): share for label, share in zip(spec.task.classes, values, strict=True)}
-        assert answer[output.name] == values
+        assert said[output.name] == values
 
 
 def test_one_row_gets_the_same_answer_alone_and_among_many(loaded: Registry, spec: ModelSpec) -> None:
@@ -130,6 +131,29 @@ def test_the_baseline_itself_has_no_attributions(loaded: Registry, spec: ModelSp
     assert np.abs(servable.explain(baseline)["attributions"]).max() < 1e-6
 
 
+def test_distances_are_percentiles(loaded: Registry, spec: ModelSpec) -> None:
+    """From 0 to 100 wherever a row lies, at the corners of what is physically possible too."""
+    servable = loaded.servable(spec.name)
+    low = [min(feature.levels.values(), default=feature.low or 0) for feature in spec.features]
+    high = [max(feature.levels.values(), default=feature.high or 1) for feature in spec.features]
+    corners = np.asarray([low, high], np.float32)
+    golden = np.asarray(servable.manifest.golden.inputs, np.float32)
+    distances = servable.predict(np.concatenate([golden, corners]))["distance_percentile"]
+
+    assert ((distances >= 0) & (distances <= 100)).all()
+
+
+def test_the_drawings_of_a_card_are_its_files(loaded: Registry, spec: ModelSpec) -> None:
+    """PNG or SVG, as the manifest lists them."""
+    servable = loaded.servable(spec.name)
+    folder = ARTIFACTS / spec.name / str(servable.version)
+
+    assert list(servable.drawings) == [drawing.file for drawing in servable.manifest.provenance.drawings]
+    for file, content in servable.drawings.items():
+        assert content == (folder / file).read_bytes()
+        assert content.startswith(b"\x89PNG") if file.endswith(".png") else b"<svg" in content
+
+
 def test_a_value_that_is_not_finite_never_comes_back_as_a_number(loaded: Registry) -> None:
     """A NaN that got as far as the graph raises, where a fused relu might swallow it."""
     servable = loaded.servable("wine_quality")
@@ -179,10 +203,9 @@ def test_golden_rows_that_do_not_reproduce_are_rejected(artifact: Path) -> None:
     """A device or a library that computes something else must not answer."""
 
     def off(manifest: Manifest) -> Manifest:
-        expected = manifest.golden.outputs["probability"]
-        golden = manifest.golden.model_copy(
-            update={"outputs": {"probability": [value + 0.01 for value in expected]}}
-        )
+        outputs = manifest.golden.outputs
+        shifted = {"probability": [value + 0.01 for value in outputs["probability"]]}
+        golden = manifest.golden.model_copy(update={"outputs": outputs | shifted})
         return manifest.model_copy(update={"golden": golden})
 
     relisted(artifact, off)
@@ -196,7 +219,7 @@ def test_a_graph_without_the_signatures_is_rejected(artifact: Path) -> None:
     class Bare(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, "x")])
         def predict(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {"probability": x[:, 0]}
+            return {"probability": x[:, 0], "distance_percentile": x[:, 0]}
 
     bare = Bare()
     tf.saved_model.save(bare, str(artifact), signatures={"serving_default": bare.predict})
@@ -211,19 +234,39 @@ def test_an_explanation_of_another_shape_is_rejected(artifact: Path) -> None:
     class Wordless(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, "x")])
         def predict(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {"probability": x[:, 0] * x[:, 1]}
+            return {"probability": x[:, 0] * x[:, 1], "distance_percentile": x[:, 0]}
 
     wordless = Wordless()
     signatures = {"serving_default": wordless.predict, "explain": wordless.predict}
     tf.saved_model.save(wordless, str(artifact), signatures=signatures)
 
     def gate(manifest: Manifest) -> Manifest:
-        outputs = {"probability": [x1 * x2 for x1, x2 in manifest.golden.inputs]}
+        inputs = manifest.golden.inputs
+        outputs = {
+            "probability": [x1 * x2 for x1, x2 in inputs],
+            "distance_percentile": [x1 for x1, _ in inputs],
+        }
         return manifest.model_copy(update={"golden": manifest.golden.model_copy(update={"outputs": outputs})})
 
     relisted(artifact, gate)
 
     assert "signature `explain` answers" in rejection(artifact)
+
+
+def test_a_graph_without_a_declared_output_is_rejected(artifact: Path) -> None:
+    """A version that cannot say how far a row lies from those of training."""
+
+    class Near(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, "x")])
+        def predict(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"probability": x[:, 0]}
+
+    near = Near()
+    signatures = {"serving_default": near.predict, "explain": near.predict}
+    tf.saved_model.save(near, str(artifact), signatures=signatures)
+    relisted(artifact)
+
+    assert "output `distance_percentile` is absent" in rejection(artifact)
 
 
 def test_a_graph_of_another_width_is_rejected(artifact: Path) -> None:

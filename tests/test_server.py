@@ -13,7 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from rows import document
 from servers import ROOT, TIMEOUT_S, Server
+from service.actions import NAMES
 from service.models import MODELS
 
 
@@ -24,16 +26,17 @@ def server() -> Iterator[Server]:
 
 
 def test_it_answers_for_every_model(server: Server) -> None:
-    """Every model predicts, evaluates and explains its example through a real socket."""
+    """Every model does all it can be asked to with its example through a real socket, and has a card."""
     with httpx.Client(base_url=server.url) as client:
         assert client.get("/health/ready").status_code == 200
         for name, spec in MODELS.items():
-            body = {"instances": [dict(spec.example)]}
-            labelled = body | {"targets": [spec.example_target]}
+            for action in NAMES:
+                body = document(spec, spec.example, action=action)
 
-            assert client.post(f"/models/{name}/predict", json=body).status_code == 200
-            assert client.post(f"/models/{name}/evaluate", json=labelled).status_code == 200
-            assert client.post(f"/models/{name}/explain", json=body).status_code == 200
+                assert client.post(f"/models/{name}/{action}", json=body).status_code == 200
+            card = client.get(f"/models/{name}/card").json()
+            for drawing in card["drawings"]:
+                assert client.get(drawing["url"]).status_code == 200
 
 
 def test_it_says_which_device_it_uses(server: Server) -> None:
@@ -90,7 +93,11 @@ def test_the_log_of_a_process_holds_no_value() -> None:
     """What reaches stderr of the real process at debug level repeats nothing of a request."""
     wrong = {"instances": [{"age": "MARKER", "MARKER": 1}]}
     with Server("--log-level", "debug") as server:
-        httpx.post(f"{server.url}/models/survival/predict?MARKER", json=wrong, headers={"MARKER": "MARKER"})
+        url = f"{server.url}/models/survival/predict"
+        httpx.post(url, json=wrong, headers={"MARKER": "MARKER"})
+        httpx.post(f"{url}?MARKER=MARKER", json=wrong)
+        httpx.post(f"{url}?coverage=MARKER", content="age\nMARKER", headers={"content-type": "text/csv"})
+        httpx.get(f"{server.url}/models/survival/card/MARKER.png")
         httpx.get(f"{server.url}/MARKER")
         websocket = {"upgrade": "websocket", "connection": "upgrade", "sec-websocket-version": "13"}
         httpx.get(f"{server.url}/MARKER", headers=websocket | {"sec-websocket-key": "MARKER"})
@@ -98,6 +105,8 @@ def test_the_log_of_a_process_holds_no_value() -> None:
 
     text = "".join(server.log)
     assert "POST /models/survival/predict 422" in text
+    assert "POST /models/survival/predict 400" in text
+    assert "GET /models/survival/card/{file} 404" in text
     assert "MARKER" not in text
 
 

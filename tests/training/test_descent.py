@@ -1,30 +1,44 @@
-from dataclasses import replace
-from math import isnan
+from itertools import pairwise
 
 import keras
 import numpy as np
 import pytest
 
-from training.descent import Examples, descend
-from training.fit import LOSSES, seeded
+from training.descent import CURVE_ROWS, Examples, Schedule, descend, thinning
+from training.fit import BINARY, seeded
 from training.layers import members
 
 SQUARE = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]], np.float32)
 XOR = np.array([0, 1, 1, 0], np.float32)
 
 
-def fitted(rows, targets, held=None, count=1, hidden=(), **schedule):
+def fitted(rows, targets, validation=None, count=1, hidden=(), weights=None, until=None, watch=None, **plan):
+    """A core fitted to 0 and 1 by Adam, and what its epochs left."""
     seeded(3)
     core = members(rows.shape[1], 1, np.zeros(1), count=count, hidden=hidden)
-    held = np.zeros((len(rows), count), bool) if held is None else held
-    examples = Examples(rows, np.repeat(targets[:, None, None], count, axis=1), held)
-    schedule = {"epochs": 300, "batch": 4, "rate": 0.1} | schedule
-    curve = descend(core, LOSSES["binary"], keras.optimizers.Adam(schedule.pop("rate")), examples, **schedule)
-    return core, curve
+    if weights:
+        core.set_weights(weights)
+    schedule = Schedule(**{"epochs": 300, "batch": 4, "rate": 0.1} | plan)
+    optimizer = keras.optimizers.Adam(schedule.rates(len(rows)))
+    examples = Examples(rows, targets[:, None])
+    passed = descend(core, BINARY, optimizer, schedule, examples, validation, until=until, watch=watch)
+    return core, passed
+
+
+def cross_entropy(logits, targets):
+    return float(np.mean(np.logaddexp(0, logits[0, :, 0]) - targets * logits[0, :, 0]))
 
 
 def answers(core, rows):
-    return (core(rows).numpy()[:, 0, 0] > 0).astype(float).tolist()
+    return (core(rows).numpy()[0, :, 0] > 0).astype(float).tolist()
+
+
+@pytest.fixture(scope="module")
+def noise():
+    """40 rows in 3 columns, with labels of which the first says a little."""
+    generator = np.random.default_rng(1)
+    rows = generator.normal(size=(40, 3)).astype(np.float32)
+    return rows, (rows[:, 0] + 2 * generator.normal(size=40) > 0).astype(np.float32)
 
 
 def test_a_hidden_layer_learns_xor():
@@ -36,97 +50,129 @@ def test_a_hidden_layer_learns_xor():
 
 def test_a_single_layer_cannot_learn_xor():
     """A line has at most three of the four rows on their side; the best cross-entropy is log 2."""
-    core, curve = fitted(SQUARE, XOR)
+    core, passed = fitted(SQUARE, XOR)
 
     assert answers(core, SQUARE) != XOR.tolist()
-    assert min(curve.training) >= np.log(2) - 1e-6
+    assert min(cross_entropy(one.training, XOR) for one in passed) >= np.log(2) - 1e-6
 
 
 def test_a_net_can_overfit_ten_rows():
     """With capacity and no penalty, random labels of ten rows are learnt by heart."""
     generator = np.random.default_rng(0)
     rows, targets = generator.normal(size=(10, 4)).astype(np.float32), np.float32([0, 1] * 5)
-    core, curve = fitted(rows, targets, hidden=(32,), epochs=300, batch=5)
+    core, passed = fitted(rows, targets, hidden=(32,), batch=5)
 
     assert answers(core, rows) == targets.tolist()
-    assert curve.training[-1] < 0.01
+    assert cross_entropy(passed[-1].training, targets) < 0.01
 
 
-@pytest.fixture(scope="module")
-def noise():
-    """Labels of which the rows say little: fitting them to the end must make validation worse."""
-    generator = np.random.default_rng(1)
-    rows = generator.normal(size=(60, 5)).astype(np.float32)
-    return rows, (rows[:, 0] + 2 * generator.normal(size=60) > 0).astype(np.float32)
+def test_the_rate_falls_along_a_cosine_to_0():
+    """10 epochs of 10 rows in batches of 4 are 30 steps: the whole rate, half of it at 15, 0 at the end."""
+    rates = Schedule(epochs=10, batch=4, rate=0.1, decays=True).rates(10)
+
+    assert [float(rates(step)) for step in (0, 15, 30)] == pytest.approx([0.1, 0.05, 0], abs=1e-7)
 
 
-@pytest.fixture(scope="module")
-def halves():
-    held = np.zeros((60, 2), bool)
-    held[:30, 0] = held[30:, 1] = True
-    return held
+def test_the_rate_stays_where_it_does_not_decay():
+    """Without `decays` it is a number."""
+    assert Schedule(epochs=10, batch=4, rate=0.1).rates(10) == 0.1
 
 
-def test_fitting_stops_when_the_validation_error_turns_up(noise, halves):
-    """On noise it stops long before the last epoch, with the best epochs' weights and not the last ones."""
-    core, curve = fitted(*noise, halves, 2, hidden=(16,), batch=10, patience=20, rate=0.01)
-    last, _ = fitted(*noise, halves, 2, hidden=(16,), batch=10, rate=0.01, epochs=len(curve.training))
-    rows, targets = noise
+def test_an_epoch_at_rate_0_moves_nothing(noise):
+    """The cosine is applied: the last epoch of a decaying fit moves far less than its first."""
+    _, passed = fitted(*noise, epochs=20, batch=40, decays=True)
+    moves = [np.abs(b.training - a.training).max() for a, b in pairwise(passed)]
 
-    def validation_error(net):
-        errors = LOSSES["binary"](np.repeat(targets[:, None, None], 2, axis=1), net(rows)).numpy()
-        return errors[halves].mean()
-
-    assert len(curve.training) == curve.kept + 20 < 300
-    assert validation_error(core) < validation_error(last)
+    assert moves[-1] < 0.02 * moves[0]
 
 
-def test_the_kept_epoch_is_the_best_of_the_curve(noise, halves):
-    """The members' mean validation error is lowest at the epoch that is kept, and is that of the weights."""
-    core, curve = fitted(*noise, halves, 2, hidden=(16,), batch=10, patience=20, rate=0.01)
-    rows, targets = noise
-    errors = LOSSES["binary"](np.repeat(targets[:, None, None], 2, axis=1), core(rows)).numpy()
+def test_the_averaged_weights_are_what_stays(noise):
+    """By hand: a = d a + (1 - d) w with d = min(0.5, (1 + step) / (10 + step)), of the weights' path."""
+    path = [fitted(*noise, batch=40, epochs=epochs)[0].get_weights() for epochs in range(1, 6)]
+    seeded(3)
+    average = members(3, 1, np.zeros(1)).get_weights()
+    for step, weights in enumerate(path, start=1):
+        decay = min(0.5, (1 + step) / (10 + step))
+        average = [decay * one + (1 - decay) * new for one, new in zip(average, weights, strict=True)]
+    core, passed = fitted(*noise, batch=40, epochs=5, average=0.5)
 
-    assert curve.validation[curve.kept - 1] == min(curve.validation)
-    assert errors[halves].mean() == pytest.approx(min(curve.validation), rel=1e-5)
+    for found, expected, last in zip(core.get_weights(), average, path[-1], strict=True):
+        assert np.allclose(found, expected, atol=1e-6)
+        assert not np.allclose(found, last, atol=1e-3)
+    assert np.allclose(passed[-1].training, core(noise[0]).numpy(), atol=1e-6)
 
 
-def test_held_back_rows_are_not_fitted(noise, halves):
-    """Other labels on the held-back rows change no weight of the member that holds them back."""
-    rows, targets = noise
-    other = targets.copy()
-    other[:30] = 1 - other[:30]
-    one, two = (
-        fitted(rows, labels, halves, 2, epochs=5, batch=10)[0].get_weights()[0] for labels in (targets, other)
+def test_a_fit_until_an_epoch_is_the_same_fit_cut_short(noise):
+    """Epochs 1 to 3 of 10, rates and all, are epochs 1 to 3 of the whole, and so are the weights."""
+    plan = {"epochs": 10, "batch": 7, "decays": True, "average": 0.9, "hidden": (4,)}
+    core, cut = fitted(*noise, until=3, **plan)
+    _, whole = fitted(*noise, **plan)
+
+    assert len(cut) == 3
+    assert len(whole) == 10
+    for one, same in zip(cut, whole, strict=False):
+        assert np.array_equal(one.training, same.training)
+    assert np.allclose(core(noise[0]).numpy(), whole[2].training, atol=1e-6)
+
+
+def test_every_epoch_answers_training_and_validation_rows(noise):
+    """(members, rows, 1) of each; both are answered as the core does in the end."""
+    core, passed = fitted(*noise, validation=noise[0][:5] + 1, count=2, epochs=3, batch=7)
+
+    assert [one.training.shape for one in passed] == [(2, 40, 1)] * 3
+    assert [one.validation.shape for one in passed] == [(2, 5, 1)] * 3
+    assert np.allclose(passed[-1].training, core(noise[0]).numpy(), atol=1e-6)
+    assert np.allclose(passed[-1].validation, core(noise[0][:5] + 1).numpy(), atol=1e-6)
+
+
+def test_without_validation_rows_there_are_no_answers_to_them(noise):
+    """`validation` is empty in every epoch."""
+    _, passed = fitted(*noise, epochs=2)
+
+    assert [one.validation.size for one in passed] == [0, 0]
+
+
+def test_validation_rows_move_nothing(noise):
+    """The weights are the same with and without them."""
+    with_them, without = (
+        fitted(*noise, validation=rows, epochs=3, hidden=(4,), average=0.9)[0].get_weights()
+        for rows in (noise[0] + 9, None)
     )
 
-    assert np.array_equal(one[0], two[0])
-    assert not np.array_equal(one[1], two[1])
+    assert all(np.array_equal(one, same) for one, same in zip(with_them, without, strict=True))
 
 
-def test_without_patience_every_epoch_runs_and_is_told(noise):
-    """Each epoch is announced by its number, with nan for the validation error that nobody measured."""
+def test_a_member_moves_as_if_it_were_alone(noise):
+    """The first of two members, and the same net fitted alone from the same start, answer the same."""
+    seeded(5)
+    start = members(3, 1, np.zeros(1), count=2, hidden=(4,)).get_weights()
+    together, _ = fitted(*noise, count=2, hidden=(4,), weights=start, epochs=5)
+    alone, _ = fitted(*noise, hidden=(4,), weights=[one[:1] for one in start], epochs=5)
+    answered = together(noise[0]).numpy()
+
+    assert np.allclose(answered[:1], alone(noise[0]).numpy(), atol=1e-5)
+    assert np.abs(answered[0] - answered[1]).max() > 1e-2
+
+
+def test_the_seed_shuffles_and_nothing_else_does(noise):
+    """Two fits of one seed have the same weights to the last digit."""
+    one, same = (fitted(*noise, epochs=3, hidden=(4,))[0].get_weights() for _ in range(2))
+
+    assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
+
+
+def test_every_epoch_is_told(noise):
+    """Each by its number, from 1."""
     told = []
-    _, curve = fitted(*noise, epochs=4, batch=7, watch=lambda epoch, error: told.append((epoch, error)))
+    fitted(*noise, epochs=4, batch=7, watch=told.append)
 
-    assert [epoch for epoch, _ in told] == [1, 2, 3, 4]
-    assert all(isnan(error) for _, error in told)
-    assert len(curve.training) == 4
-    assert curve.validation == []
-    assert curve.kept == 4
+    assert told == [1, 2, 3, 4]
 
 
-def test_a_batch_without_a_members_rows_moves_no_weight_to_nan(noise, halves):
-    """Batches of one row leave one of two members without rows every time, and both stay numbers."""
-    core, curve = fitted(*noise, halves, 2, epochs=2, batch=1)
+def test_the_curve_of_many_rows_is_measured_on_some_thousand():
+    """Of 2,500 rows every second is answered, of few each."""
+    rows = np.zeros((2 * CURVE_ROWS + 500, 1), np.float32)
+    _, passed = fitted(rows, rows[:, 0], epochs=1, batch=len(rows))
 
-    assert all(np.isfinite(weights).all() for weights in core.get_weights())
-    assert np.isfinite(curve.training + curve.validation).all()
-
-
-def test_patience_without_held_back_rows_is_refused(quick):
-    """A single member holds nothing back: waiting would stop it with the weights of epoch 1."""
-    with pytest.raises(ValueError, match="at least 2 members or patience 0, received patience 20"):
-        replace(quick, members=1, patience=20)
-
-    assert replace(quick, members=1, patience=0).members == 1
+    assert thinning(CURVE_ROWS - 1) == thinning(CURVE_ROWS) == 1
+    assert passed[0].training.shape == (1, 1250, 1)

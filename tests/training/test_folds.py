@@ -3,8 +3,8 @@ import pytest
 
 from service.metrics import evaluate
 from service.models import MODELS
-from training.fit import trivial
-from training.folds import figures, folds, out_of_fold
+from training.fit import prior
+from training.folds import figures, folds, mean_figure, out_of_fold, resampled
 from training.table import Table
 
 
@@ -72,8 +72,8 @@ def test_an_interval_holds_its_value_and_narrows_with_more_rows(tables):
 
     def width(rows: int) -> float:
         part = table.take(np.arange(0, len(table), len(table) // rows))
-        outputs = trivial(spec)(part, part.matrix)
-        figure = figures(part, outputs, lambda o, t: evaluate(spec.task, spec.target, o, t), 200)["rmse"]
+        outputs = spec.task.trivial(spec.target, prior(spec, part), len(part))
+        figure = figures(part, [outputs], lambda o, t: evaluate(spec.task, spec.target, o, t), 200)["rmse"]
         assert figure.low < figure.value < figure.high
         return figure.high - figure.low
 
@@ -87,7 +87,52 @@ def test_copies_widen_the_interval():
     tenfold = once.take(np.tile(np.arange(100), 10))
 
     def width(table: Table) -> float:
-        figure = figures(table, {}, lambda _, targets: {"mean": float(targets.mean())}, 400)["mean"]
+        figure = figures(table, [{}], lambda _, targets: {"mean": float(targets.mean())}, 400)["mean"]
         return figure.high - figure.low
 
     assert 0.8 < width(tenfold) / width(once) < 1.25
+
+
+def mean(outputs, targets):
+    return {"mean": float(outputs["said"].mean()), "threshold": 0.5, "auc": None, "matrix": [[1]]}
+
+
+def test_a_figure_is_the_mean_over_the_repeats():
+    """Two draws of folds that answer 0 and 1 have 1/2; settings, tables and the undefined are left out."""
+    table = Table.of(np.arange(20, dtype=np.float32)[:, None], np.zeros(20), {})
+    repeats = [{"said": np.full(20, value)} for value in (0.0, 1.0)]
+    found = figures(table, repeats, mean, 10)
+
+    assert list(found) == ["mean"]
+    assert (found["mean"].low, found["mean"].value, found["mean"].high) == (0.5, 0.5, 0.5)
+
+
+def test_without_resamples_there_is_no_interval():
+    """The value stands alone."""
+    table = Table.of(np.arange(20, dtype=np.float32)[:, None], np.zeros(20), {})
+    figure = figures(table, [{"said": np.ones(20)}], mean, 0)["mean"]
+
+    assert (figure.value, figure.low, figure.high) == (1, None, None)
+
+
+def test_a_resample_takes_a_group_whole_and_as_many_groups_as_there_are():
+    """Copies are drawn together, as often as their wine is; over all draws each row comes once a draw."""
+    table = Table.of(np.float32([[1], [1], [1], [2], [3], [3]]), np.zeros(6), {})
+    draws = [np.bincount(rows, minlength=6) for rows in resampled(table, 400, 1)]
+
+    for times in draws:
+        assert times[0] == times[1] == times[2]
+        assert times[4] == times[5]
+        assert times[0] + times[3] + times[4] == 3
+    assert np.allclose(np.mean(draws, axis=0), 1, atol=0.15)
+
+
+def test_a_mean_has_the_interval_of_its_standard_error():
+    """Of 400 values with deviation 1: the mean, and 1.96 / 20 to either side."""
+    values = np.random.default_rng(0).normal(size=400)
+    values = (values - values.mean()) / values.std() + 5
+    table = Table.of(np.arange(400, dtype=np.float32)[:, None], values, {})
+    figure = mean_figure(table, values, 1000)
+
+    assert figure.value == pytest.approx(5)
+    assert (figure.low, figure.high) == pytest.approx((5 - 0.098, 5 + 0.098), abs=0.012)

@@ -160,6 +160,17 @@ def test_take_keeps_rows_targets_and_groups_together(tables):
     assert table.groups[[5, 0]].tolist() == taken.groups.tolist()
 
 
+def test_distinct_rows_are_the_first_of_their_copies(tables):
+    """6,497 wines are 5,320 different ones; equal inputs with another target stay another row."""
+    table = tables["wine_quality"]
+    rows = table_module.Table.of(np.float32([[1], [2], [1], [1]]), np.float64([0, 0, 1, 0]), {}).distinct()
+
+    assert len(table.distinct()) == 5320
+    assert rows.matrix[:, 0].tolist() == [1, 2, 1]
+    assert rows.targets.tolist() == [0, 0, 1]
+    assert rows.groups[0] == rows.groups[2] != rows.groups[1]
+
+
 def test_the_lectures_table_has_the_id_first_and_keeps_the_errors():
     """17 raw inputs: the row number 1..470 once each, and FEV1 still in per cent in places."""
     table = lecture_survival()

@@ -1,0 +1,239 @@
+"""What a prediction says, body by body: probabilities, sets, intervals and what to read them by."""
+
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from mean_servable import MeanServable
+from rows import changed, document
+from service.features import to_matrix
+from service.models import MODELS
+from service.spec import ModelSpec
+from service.tasks import COVERAGES, Binary, Critical, Multiclass, Regression, Threshold
+
+pytestmark = pytest.mark.anyio
+
+SURVIVAL, GRADE, QUALITY = MODELS["survival"], MODELS["wine_grade"], MODELS["wine_quality"]
+
+
+async def predicted(client: httpx.AsyncClient, spec: ModelSpec, **options: Any) -> dict[str, Any]:
+    body = document(spec, spec.example, **options)
+    return (await client.post(f"/models/{spec.name}/predict", json=body)).json()
+
+
+def mean_of(spec: ModelSpec) -> float:
+    """The mean of the example's codes, which the arithmetic answers from."""
+    matrix = to_matrix(spec.row, [spec.row.model_validate(spec.example)])
+    return float(matrix.mean())
+
+
+async def test_a_binary_answer_is_this(client: httpx.AsyncClient) -> None:
+    """The gate of (1, 1): m = 1, so one half; it has no sets and therefore no coverage."""
+    answer = await predicted(client, MODELS["and_gate"])
+
+    assert answer == {
+        "model": "and_gate",
+        "version": 1,
+        "threshold": {
+            "value": 0.5,
+            "name": "more probable",
+            "reason": "the more probable output is answered",
+        },
+        "base_rate": {"0": 0.851, "1": 0.149},
+        "coverage": None,
+        "predictions": [
+            {
+                "output": 1,
+                "probability": 0.5,
+                "applicability": {"outside": [], "distance_percentile": 50.0},
+            }
+        ],
+    }
+
+
+async def test_a_binary_answer_with_a_set_is_this(client: httpx.AsyncClient) -> None:
+    """The patient's mean is above 4: a death is probable enough for its set, survival is not at 80 %."""
+    death = pytest.approx(mean_of(SURVIVAL) / (1 + mean_of(SURVIVAL)))
+    answer = await predicted(client, SURVIVAL, coverage=0.8)
+
+    assert answer == {
+        "model": "survival",
+        "version": 1,
+        "threshold": {
+            "value": 0.149,
+            "name": "prevalence",
+            "reason": "70 of the 470 patients died: above it, a risk above the average patient's",
+        },
+        "base_rate": {"survival": 0.851, "death_within_one_year": 0.149},
+        "coverage": 0.8,
+        "predictions": [
+            {
+                "outcome": "death_within_one_year",
+                "probability_of_death_within_one_year": death,
+                "probability_of_survival": pytest.approx(1 - death.expected),
+                "prediction_set": ["death_within_one_year"],
+                "applicability": {
+                    "outside": [],
+                    "distance_percentile": pytest.approx(100 * death.expected),
+                },
+            }
+        ],
+    }
+
+
+async def test_a_number_with_an_interval_is_this(client: httpx.AsyncClient) -> None:
+    """Three standard deviations to either side at 95 %, but not below 0: a grade lies from 0 to 10."""
+    mean = mean_of(QUALITY)
+    spread = 0.5 + mean / (1 + mean)
+    answer = await predicted(client, QUALITY, coverage=0.95)
+
+    assert answer == {
+        "model": "wine_quality",
+        "version": 1,
+        "threshold": None,
+        "base_rate": None,
+        "coverage": 0.95,
+        "predictions": [
+            {
+                "quality": pytest.approx(mean),
+                "median_quality": pytest.approx(mean + 0.125),
+                "standard_deviation": pytest.approx(spread),
+                "interval": {
+                    "low": pytest.approx(mean - 3 * spread),
+                    "high": 10.0,
+                    "coverage": 0.95,
+                },
+                "applicability": {
+                    "outside": [],
+                    "distance_percentile": pytest.approx(100 * (spread - 0.5)),
+                },
+            }
+        ],
+    }
+
+
+async def test_one_of_several_with_a_set_is_this(client: httpx.AsyncClient) -> None:
+    """The share of the grade in front passes 0.2; the six others have 1/7 of what is left each."""
+    mean = mean_of(GRADE)
+    share = mean / (1 + mean)
+    others = pytest.approx(1 / 7 / (1 + share))
+    answer = await predicted(client, GRADE)
+    prediction = answer["predictions"][0]
+    grade = 3 + int(share * 6)
+
+    assert (answer["threshold"], answer["coverage"]) == (None, 0.9)
+    assert list(answer["base_rate"].items()) == [
+        ("3", 0.0),
+        ("4", 0.1),
+        ("5", 0.3),
+        ("6", 0.4),
+        ("7", 0.2),
+        ("8", 0.0),
+        ("9", 0.0),
+    ]
+    assert prediction.keys() == {
+        "grade",
+        "probabilities",
+        "mean_grade",
+        "prediction_set",
+        "applicability",
+    }
+    assert (prediction["grade"], prediction["prediction_set"]) == (grade, [grade])
+    assert [prediction["probabilities"][str(one)] for one in range(3, 10) if one != grade] == [others] * 6
+
+
+async def test_a_larger_coverage_never_has_a_smaller_set(client: httpx.AsyncClient, spec: ModelSpec) -> None:
+    """What 95 % cannot rule out, 80 % cannot rule out either only if it is in the smaller set."""
+    answers = [await predicted(client, spec, coverage=coverage) for coverage in COVERAGES]
+    predictions = [answer["predictions"][0] for answer in answers]
+    match spec.task:
+        case Regression():
+            widths = [one["interval"]["high"] - one["interval"]["low"] for one in predictions]
+            assert widths == sorted(widths)
+            assert widths[0] < widths[-1]
+            assert [one["interval"]["coverage"] for one in predictions] == list(COVERAGES)
+        case Binary(sets=None):
+            assert all("prediction_set" not in one for one in predictions)
+        case _:
+            sets = [set(one["prediction_set"]) for one in predictions]
+            assert sets[0] <= sets[1] <= sets[2]
+
+
+@pytest.mark.parametrize(
+    ("event", "values", "expected"),
+    [
+        (0.25, [0.5, 0.25], ["white", "red"]),
+        (0.24, [0.5, 0.25], ["white"]),
+        (0.6, [0.5, 0.25], ["red"]),
+        (0.5, [0.6, 0.6], []),
+    ],
+)
+def test_a_class_is_in_the_set_from_its_own_critical_value_on(
+    event: float, values: list[float], expected: list[str]
+) -> None:
+    """Each class has its own; the value itself is inside; a row like no class has an empty set."""
+    spec = MODELS["wine_type"]
+    share = np.asarray([event], np.float32)
+    outputs = {"probability_of_red": share, "probability_of_white": 1 - share}
+
+    answers = spec.task.answers(spec.target, outputs, Critical(0.9, values))
+
+    assert answers[0]["prediction_set"] == expected
+
+
+def test_an_interval_ends_where_the_target_does() -> None:
+    """Two standard deviations to either side, but a grade lies from 0 to 10."""
+    outputs = {
+        "quality": np.asarray([1, 5, 9.5], np.float32),
+        "standard_deviation": np.asarray([1, 1, 0.5], np.float32),
+    }
+    low, high = QUALITY.task.interval(QUALITY.target, outputs, Critical(0.9, [2.0]))
+
+    assert low.tolist() == [0, 3, 8.5]
+    assert high.tolist() == [3, 7, 10]
+
+
+def test_a_distribution_reads_out_as_mean_interpolated_median_and_spread() -> None:
+    """Shares 0.1, 0.4, 0.5 of 5, 6 and 7: the median is where half lies below, exactly between 6 and 7."""
+    task = Regression((5, 6, 7))
+    shares = np.asarray([[0.1, 0.4, 0.5], [0.0, 1.0, 0.0], [0.25, 0.5, 0.25]])
+    outputs = task.read_out(QUALITY.target, shares)
+
+    np.testing.assert_allclose(outputs["quality"], [6.4, 6, 6], atol=1e-6)
+    np.testing.assert_allclose(outputs["median_quality"], [6.5, 6, 6], atol=1e-6)
+    np.testing.assert_allclose(outputs["standard_deviation"], [0.44**0.5, 0, 0.5**0.5], atol=1e-6)
+
+
+async def test_the_share_of_each_class_is_the_manifests_prior(
+    client: httpx.AsyncClient, spec: ModelSpec
+) -> None:
+    """In the order and by the names of the classes; a number has none."""
+    answer = await predicted(client, spec)
+    prior = MeanServable(spec).manifest.prior
+
+    if isinstance(spec.task, Regression):
+        assert answer["base_rate"] is None
+    else:
+        assert list(answer["base_rate"].values()) == prior
+        assert isinstance(spec.task, Multiclass) or len(prior) == 2
+
+
+async def test_the_threshold_is_one_type_with_its_reason(client: httpx.AsyncClient, spec: ModelSpec) -> None:
+    """The model's description and its answers say the same."""
+    described = (await client.get(f"/models/{spec.name}")).json()["threshold"]
+
+    assert described == (await predicted(client, spec))["threshold"]
+    schemas = (await client.get("/openapi.json")).json()["components"]["schemas"]
+    assert list(schemas["Threshold"]["properties"]) == ["value", "name", "reason"]
+    assert Threshold.__doc__ == schemas["Threshold"]["description"]
+    assert "NamedThreshold" not in schemas
+
+
+async def test_a_row_that_differs_in_range_is_marked_and_answered(client: httpx.AsyncClient) -> None:
+    """Both halves of applicability stand in one place."""
+    body = document(SURVIVAL, changed(SURVIVAL, age=110))
+    answer = (await client.post("/models/survival/predict", json=body)).json()
+
+    assert answer["predictions"][0]["applicability"].keys() == {"outside", "distance_percentile"}
