@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.features import Matrix
-from service.manifest import Figure
+from service.quality import Figure
 
 Verdict = Literal["as_the_card_says", "better", "worse"]
 RESAMPLES = 500

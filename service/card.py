@@ -7,7 +7,8 @@ from typing import Self
 
 from pydantic import BaseModel, Field
 
-from service.manifest import Drawing, Quality
+from service.manifest import Drawing
+from service.quality import Quality
 from service.registry import Servable
 from service.tasks import Threshold
 

@@ -8,7 +8,8 @@ from typing import Self
 from pydantic import BaseModel, Field
 
 from service.features import Feature, Value
-from service.manifest import Figure, Quality, Seen, Training
+from service.manifest import Seen, Training
+from service.quality import Figure, Quality
 from service.registry import Registry, Servable
 from service.spec import ModelSpec
 from service.tasks import Threshold

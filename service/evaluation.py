@@ -8,8 +8,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.bootstrap import Verdict
-from service.manifest import Figure
 from service.protocol import Answer
+from service.quality import Figure
 
 
 class CalibrationBin(BaseModel):

@@ -11,9 +11,10 @@ import numpy as np
 from service import bootstrap, metrics
 from service.features import Matrix
 from service.judge import Instances
-from service.manifest import Figure, Manifest
+from service.manifest import Manifest
 from service.metrics import Metrics
 from service.parameters import Parameters, PredictParameters, WhatIfParameters
+from service.quality import Figure
 from service.registry import Servable
 from service.spec import DISTANCE, ModelSpec
 from service.sweep import sweep

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from service.bootstrap import groups_of_equal, interval, verdict
-from service.manifest import Figure
+from service.quality import Figure
 
 RANDOM = np.random.default_rng(7)
 

@@ -12,8 +12,8 @@ from mean_servable import MeanServable
 from rows import document
 from servers import ROOT, client_of
 from service.app import create_app
-from service.manifest import Figure
 from service.models import MODELS
+from service.quality import Figure
 from service.registry import Registry
 from service.settings import Settings
 from service.spec import ModelSpec

@@ -96,7 +96,11 @@ def critical_values(
             own = shares[np.arange(len(truth)), truth]
             per_class = isinstance(task, Binary) and task.sets == "per_class"
             parts = [own[truth == place] if per_class else own for place in range(len(labels))]
-            found = {coverage: [-_quantile(-part, coverage) for part in parts] for coverage in COVERAGES}
+            # A class that nobody has shown cannot be ruled out.
+            found = {
+                coverage: [-_quantile(-part, coverage) if len(part) else 0.0 for part in parts]
+                for coverage in COVERAGES
+            }
     return {str(coverage): values for coverage, values in found.items()}
 
 

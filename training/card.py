@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.console import Console
 from rich.table import Table as Grid
 
-from service.manifest import Drawing, Figure, Group, Manifest, Provenance, Quality, Study
+from service.manifest import Drawing, Manifest, Provenance
+from service.quality import Figure, Group, Quality, Study
 from service.spec import ModelSpec
 from service.tasks import Regression
 from training.classical import MEANINGS as CLASSICAL

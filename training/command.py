@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from service.manifest import Quality
 from service.metrics import evaluate
 from service.models import MODELS
+from service.quality import Quality
 from service.spec import ModelSpec
 from training import card, lecture, report
 from training.drawings import learning_curve

@@ -20,17 +20,8 @@ import numpy as np
 import tensorflow as tf
 
 from service.features import Feature, Matrix
-from service.manifest import (
-    Column,
-    Golden,
-    GraphOutput,
-    Manifest,
-    Quality,
-    Seen,
-    Training,
-    digests,
-    threshold_of,
-)
+from service.manifest import Column, Golden, GraphOutput, Manifest, Seen, Training, digests, threshold_of
+from service.quality import Quality
 from service.spec import ModelSpec
 from service.tasks import Binary, Outputs
 from training.card import card, provenance

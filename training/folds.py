@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from service.features import Matrix
-from service.manifest import Figure
 from service.metrics import Metrics
+from service.quality import Figure
 from service.tasks import Outputs
 from training.table import Table
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.features import Feature
-from service.manifest import Figure, Group
 from service.metrics import evaluate
+from service.quality import Figure, Group
 from service.spec import ModelSpec
 from service.tasks import Binary, Outputs
 from training.folds import figures

@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from service.manifest import Covered, Figure, Quality, Study
 from service.metrics import evaluate, row_losses
 from service.models import MODELS
+from service.quality import Covered, Figure, Quality, Study
 from service.spec import ModelSpec
 from service.tasks import COVERAGES, Critical, Outputs, Regression
 from training import card

@@ -241,3 +241,11 @@ def test_each_class_has_a_value_of_its_own():
 
     assert values["0.8"] == pytest.approx([0.6, 0.1])
     assert values["0.95"] == pytest.approx([0.6, 0.1])
+
+
+def test_a_class_without_a_row_is_in_every_set():
+    """Nobody in the table died: nothing is known of what the dead are given, so death is not ruled out."""
+    event = np.float32([0.1, 0.2, 0.3])
+    values = critical_values(SURVIVAL.task, SURVIVAL.target, {SURVIVAL.task.event: event}, np.zeros(3))
+
+    assert [one[1] for one in values.values()] == [0, 0, 0]

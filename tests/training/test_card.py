@@ -3,22 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from service.manifest import (
-    Column,
-    Covered,
-    Drawing,
-    Figure,
-    Golden,
-    GraphOutput,
-    Group,
-    Manifest,
-    Quality,
-    Study,
-    Training,
-    threshold_of,
-)
+from service.manifest import Column, Drawing, Golden, GraphOutput, Manifest, Training, threshold_of
 from service.metrics import evaluate
 from service.models import MODELS
+from service.quality import Covered, Figure, Group, Quality, Study
 from training.card import MAIN, MEANINGS, card, provenance, show
 from training.table import source_of
 

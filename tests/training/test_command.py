@@ -2,7 +2,8 @@ import shutil
 
 import pytest
 
-from service.manifest import Figure, Manifest, Quality
+from service.manifest import Manifest
+from service.quality import Figure, Quality
 from training import and_gate, command, report, survival, wine
 from training.recipes import RECIPES
 

@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 
 from service.features import part_violations
-from service.manifest import Figure, Manifest, Quality, changed_files, differences
+from service.manifest import Manifest, changed_files, differences
 from service.models import MODELS
+from service.quality import Figure, Quality
 from training import export as export_module
 from training.export import ExportError, _rolled, compare, complete, export, golden_inputs, objection
 from training.fit import fit

@@ -6,8 +6,8 @@ what a repeat of five folds moves (red accuracy 0.8 points, white 0.4, survival 
 
 import pytest
 
-from service.manifest import Figure, Quality
 from service.models import MODELS
+from service.quality import Figure, Quality
 from training.report import recorded
 
 

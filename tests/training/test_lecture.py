@@ -5,8 +5,8 @@ import keras
 import numpy as np
 import pytest
 
-from service.manifest import Quality
 from service.models import MODELS
+from service.quality import Quality
 from training import and_gate, command, lecture
 from training.table import Table, lecture_survival
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from service.manifest import Figure, Quality
 from service.metrics import evaluate
 from service.models import MODELS
+from service.quality import Figure, Quality
 from service.tasks import Critical
 from training import report
 from training.fit import labels, named, prior
