@@ -16,11 +16,12 @@ PATIENTS = Recipe(
     hidden=(16,), members=4, activation="tanh", epochs=120, rate=1e-2, average=0.98,
     numbers=("tumour_size",), dropout=0.2, l2=0.03,
 )  # fmt: skip
-# gelu bends like relu, but smoothly, so that integrated gradients converge; the bins let the nets turn at
-# the quantiles of what they measure.
+# gelu bends like relu, but smoothly, so that integrated gradients converge. Wide kernels alone err as seldom,
+# and are worse calibrated: together 24 errors and a log-loss of 0.018 (seeds 101 to 103), with bins for the
+# nets and no kernel 28 and 0.021.
 COLOUR = Recipe(
-    hidden=(64, 64), members=4, activation="gelu", epochs=30, rate=2e-3, batch=128, average=0.99, bins=8,
-    dropout=0.2, weight_decay=2e-2,
+    hidden=(64, 64), members=4, activation="gelu", epochs=30, rate=2e-3, batch=128, average=0.99,
+    dropout=0.2, weight_decay=2e-2, kernel=Kernel(weights=(1.0,), widths=(4.0,), ridge=0.1),
 )  # fmt: skip
 # One distribution over the grades for both models of them. Nets and kernel err differently: each alone has
 # RMSE 0.70 on white wines, their blend 0.69. A narrower second width is better for red wines, a wider one
