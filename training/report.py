@@ -190,10 +190,14 @@ def sentence(protocol: Protocol) -> str:
             " others, no folds and no intervals."
         )
     last = protocol.seed + protocol.repeats - 1
-    seeds = f"seed {protocol.seed}" if protocol.repeats == 1 else f"seeds {protocol.seed} to {last}"
+    draws = (
+        f"drawn once (seed {protocol.seed}; stratified, rows with equal inputs in one fold)"
+        if protocol.repeats == 1
+        else f"drawn {protocol.repeats} times (seeds {protocol.seed} to {last}; stratified, rows with equal"
+        " inputs in one fold), means over the draws"
+    )
     return (
-        f"Out-of-fold on five folds, drawn {protocol.repeats} times ({seeds}; stratified, rows with equal"
-        " inputs in one fold), means over the draws. What a recipe leaves open was chosen on folds inside the"
+        f"Out-of-fold on five folds, {draws}. What a recipe leaves open was chosen on folds inside the"
         f" training rows. 95 % intervals from {RESAMPLES} bootstrap resamples of groups of equal rows."
     )
 

@@ -248,6 +248,7 @@ SOURCES = {
         " split and every resample. Grades 3 and 9 have 30 and 5 rows.",
         limits=(
             "Portuguese vinho verde of 2004 to 2007 only; the grades are one panel's medians.",
+            "The graph holds the training wines: who has the artifact has their measurements.",
             EDGES,
         ),
     ),

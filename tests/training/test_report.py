@@ -100,7 +100,7 @@ def test_groups_are_those_that_the_declaration_names(survival):
 def test_the_protocol_says_how_often_and_with_which_seeds(survival):
     """Two draws, from seed 11 to 12."""
     assert "drawn 2 times (seeds 11 to 12" in survival.protocol
-    assert "(seed 11;" in report.sentence(Protocol("grouped", 1, 11))
+    assert "drawn once (seed 11;" in report.sentence(Protocol("grouped", 1, 11))
 
 
 def test_intervals_count_what_lies_inside(tables):
