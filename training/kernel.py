@@ -74,7 +74,8 @@ class KernelMachine(tf.Module):  # type: ignore[misc]
     """The graph of a fitted machine: z float32 [None, p] to a share for each class, float32 [None, classes].
 
     Distances are taken in float64: as a difference of large squares, float32 would leave three digits of
-    those between near rows, which are what the answer hangs on.
+    those between near rows, which are what the answer hangs on. So is the sum of the coefficients, which
+    all but cancel: in float32 a row's probability would hang on its neighbours in the batch, by 1e-5.
     """
 
     def __init__(self, machine: Machine) -> None:
@@ -82,17 +83,14 @@ class KernelMachine(tf.Module):  # type: ignore[misc]
         super().__init__(name="kernel_machine")
         self.kernel = machine.kernel
         # The centres stand transposed and with their squares, as the matrix product wants them.
-        self.transform, self.centres, self.squares = (
+        self.transform, self.centres, self.squares, self.alpha, self.mean = (
             tf.Variable(values, False, name=name, dtype=tf.float64)
             for name, values in (
                 ("transform", machine.transform), ("centres", -2 * machine.centres.T),
-                ("squares", (machine.centres**2).sum(axis=1)),
+                ("squares", (machine.centres**2).sum(axis=1)), ("alpha", machine.alpha),
+                ("mean", machine.mean),
             )
         )  # fmt: skip
-        self.alpha, self.mean = (
-            tf.Variable(values, False, name=name, dtype=tf.float32)
-            for name, values in (("alpha", machine.alpha), ("mean", machine.mean))
-        )
 
     @property
     def parameters(self) -> int:
@@ -107,8 +105,8 @@ class KernelMachine(tf.Module):  # type: ignore[misc]
         distance = tf.sqrt(tf.cast(tf.maximum(squared, NEAR), tf.float32))
         terms = zip(self.kernel.weights, self.kernel.widths, strict=True)
         near = tf.add_n([weight * tf.exp(distance / -width) for weight, width in terms])
-        shares = tf.maximum(tf.matmul(near, self.alpha) + self.mean, LEAST)
-        return shares / tf.reduce_sum(shares, axis=1, keepdims=True)
+        shares = tf.maximum(tf.matmul(tf.cast(near, tf.float64), self.alpha) + self.mean, LEAST)
+        return tf.cast(shares / tf.reduce_sum(shares, axis=1, keepdims=True), tf.float32)
 
 
 def _solve(kernel: Kernel, rows: Doubles, targets: Doubles, metric: Doubles) -> tuple[Doubles, Doubles]:
