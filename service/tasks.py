@@ -130,7 +130,8 @@ class Binary:
         }
         covered = {
             "on_average": "the coverage's share of all rows, on average",
-            "per_class": "the coverage's share of the rows of each class",
+            "per_class": "the coverage's share of the rows of each class, so that even the more probable"
+            " value is missing where hardly any row of its class is given so low a probability",
             None: None,
         }[self.sets]
         return fields | (_set_field(outcome, covered) if covered else {})
@@ -316,7 +317,7 @@ def _with_sets(
 
 def _set_field(label: Any, covered: str) -> dict[str, Any]:
     meaning = (
-        f"the values that cannot be ruled out; holds the true one for {covered}. Empty where the row is"
-        " less typical of every value than that share of the rows is of its own"
+        f"the values that the row is not unusual for: holds the true one for {covered}. Empty where the row"
+        " is unusual for every value"
     )
     return {"prediction_set": (list[label] | None, Field(default=None, description=meaning))}
