@@ -22,7 +22,7 @@ QUICK = Recipe(
     dropout=0.1, choices=2,
 )  # fmt: skip
 POISON = np.float32([0.125, 0.25, 0.375, 0.625])
-# As the served recipes have it: both models of the grade hold training rows, and no other does.
+# As the served recipes have it: the wines' models hold training rows, and no other does.
 NEAR = replace(QUICK, kernel=Kernel(rounds=1))
 
 
@@ -44,7 +44,8 @@ def small(tables) -> dict[str, Table]:
 def quick() -> dict[str, Recipe]:
     """The recipe of each model."""
     return dict.fromkeys(MODELS, QUICK) | {
-        "and_gate": replace(QUICK, members=1, choices=0), "wine_quality": NEAR, "wine_grade": NEAR,
+        "and_gate": replace(QUICK, members=1, choices=0), "wine_type": NEAR, "wine_quality": NEAR,
+        "wine_grade": NEAR,
     }  # fmt: skip
 
 
