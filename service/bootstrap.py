@@ -49,17 +49,21 @@ def groups_of_equal(matrix: Matrix) -> NDArray[np.int_]:
     return np.unique(rows, return_inverse=True)[1]
 
 
-def verdict(found: Figure, card: Figure | None) -> Verdict | None:
+def verdict(found: Figure, rows: int, card: Figure | None, card_rows: int) -> Verdict | None:
     """Whether a metric, lower is better, differs from the card's by more than chance.
 
-    The difference's 95 % interval is made of both intervals by the method of variance estimates recovery
-    (Zou and Donner 2008, Statistics in Medicine 27, 1693-1702), which takes lopsided ones as they are.
+    `rows` and `card_rows` say how many different rows each was measured on. The difference's 95 % interval
+    is made of both intervals by the method of variance estimates recovery (Zou and Donner 2008, Statistics
+    in Medicine 27, 1693-1702), which takes lopsided ones as they are. Where errors are rare, few rows show
+    none and seem certain; so theirs reaches at least as far as the card's would, had it so few rows.
     """
     if card is None or found.low is None or found.high is None or card.low is None or card.high is None:
         return None
     apart = found.value - card.value
-    if apart > np.hypot(found.value - found.low, card.high - card.value):
+    fewer = max(card_rows / rows, 1) ** 0.5
+    below, above = card.value - card.low, card.high - card.value
+    if apart > np.hypot(max(found.value - found.low, above * fewer), above):
         return "worse"
-    if -apart > np.hypot(found.high - found.value, card.value - card.low):
+    if -apart > np.hypot(max(found.high - found.value, below * fewer), below):
         return "better"
     return "as_the_card_says"

@@ -18,7 +18,7 @@ class Data(BaseModel):
 
     credit: str = Field(description="whose it is, where it is published, under which licence")
     errors: str = Field(description="what is known to be wrong with it")
-    rows: int = Field(description="how many of its rows the version was fitted on")
+    rows: int = Field(description="how many of its rows the version was fitted on: copies count once")
     sha256: dict[str, str] = Field(description="of each of its files")
 
 

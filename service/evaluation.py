@@ -82,10 +82,10 @@ class Comparison(Figure):
     metric: Literal["log_loss", "rmse"]
     card: Figure | None = Field(description="the same metric in the card, on rows kept out of training")
     verdict: Verdict | None = Field(
-        description="better or worse where 0 lies outside the 95 % interval of the difference, which is"
-        " made of both intervals (Zou and Donner 2008), so that equally good models get another verdict"
-        " than as_the_card_says once in twenty times. Rows that the model was trained on come out better"
-        " than new ones. Null where an interval is missing"
+        description="better or worse where 0 lies outside the 95 % interval of the difference, made of both"
+        " intervals (Zou and Donner 2008), these rows' as wide at least as the card's would be with so few"
+        " rows: where errors are rare, few rows say nothing. Rows that the model was trained on come out"
+        " better than new ones. Null where an interval is missing"
     )
 
 

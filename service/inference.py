@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from service import bootstrap, metrics
+from service.errors import TooLarge
 from service.features import Matrix
 from service.judge import Instances
 from service.manifest import Manifest
@@ -18,6 +19,9 @@ from service.quality import Figure
 from service.registry import Servable
 from service.spec import DISTANCE, ModelSpec
 from service.sweep import sweep
+
+# An explanation costs as much as some hundred predictions: of a wine, 15 to 40 ms.
+MAX_EXPLAINED = 250
 
 
 def predict(servable: Servable, instances: Instances, parameters: PredictParameters) -> dict[str, Any]:
@@ -59,30 +63,40 @@ def evaluate(servable: Servable, instances: Instances, _: Parameters) -> dict[st
     constant = spec.task.trivial(spec.target, servable.manifest.prior, len(targets))
     measured = metrics.evaluate(spec.task, spec.target, outputs, targets)
     losses = metrics.row_losses(spec.task, spec.target, outputs, targets)
-    bounds = bootstrap.interval(losses, bootstrap.groups_of_equal(instances.matrix))
+    groups = bootstrap.groups_of_equal(instances.matrix)
+    bounds = bootstrap.interval(losses, groups)
     return (
         measured
-        | {"rows": len(targets), "comparison": _comparison(servable, measured, bounds)}
+        | {"rows": len(targets), "comparison": _comparison(servable, measured, bounds, groups.max() + 1)}
         | {"baseline": metrics.evaluate(spec.task, spec.target, constant, targets)}
         | _identity(servable)
     )
 
 
-def _comparison(servable: Servable, measured: Metrics, bounds: tuple[float, float] | None) -> dict[str, Any]:
-    """The main metric beside the card's; `bounds` are those of the loss."""
+def _comparison(
+    servable: Servable, measured: Metrics, bounds: tuple[float, float] | None, rows: int
+) -> dict[str, Any]:
+    """The main metric on so many different rows beside the card's; `bounds` are those of the loss."""
     metric = servable.spec.task.main_metric
     low, high = bounds or (None, None)
     if bounds and metric == "rmse":
         low, high = bounds[0] ** 0.5, bounds[1] ** 0.5
     found = Figure(value=measured[metric], low=low, high=high)
-    card = servable.manifest.quality.metrics.get(metric)
-    said = {"card": card.model_dump() if card else None, "verdict": bootstrap.verdict(found, card)}
+    quality = servable.manifest.quality
+    card = quality.metrics.get(metric)
+    verdict = bootstrap.verdict(found, rows, card, quality.rows)
+    said = {"card": card.model_dump() if card else None, "verdict": verdict}
     return {"metric": metric} | found.model_dump() | said
 
 
 def explain(servable: Servable, instances: Instances, _: Parameters) -> dict[str, Any]:
-    """Say for each instance which feature moved its prediction by how much (`ExplainResponse`)."""
+    """Say for each instance which feature moved its prediction by how much (`ExplainResponse`).
+
+    Raises TooLarge.
+    """
     spec = servable.spec
+    if len(instances.matrix) > MAX_EXPLAINED:
+        raise TooLarge(f"A request may explain at most {MAX_EXPLAINED:,} instances; send fewer at a time.")
     outputs = servable.explain(instances.matrix)
     names = [feature.name for feature in spec.features]
     baseline = float(outputs["baseline_prediction"][0])

@@ -33,11 +33,13 @@ Version = Annotated[
     str, Path(pattern=f"^{VERSION}$", description="a served version, as GET /models lists them")
 ]
 CHARSETS = ("utf-8", "utf8", "us-ascii")
+# An SVG can carry a script: it is shown, and never run.
+DRAWN_ONLY = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox"}
 DRAWINGS = {".png": "image/png", ".svg": "image/svg+xml"}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "not JSON or CSV, or not the envelope, or an undefined option"},
     404: {"model": Problem, "description": "no such model, version or drawing"},
-    413: {"model": Problem, "description": "too many bytes or rows"},
+    413: {"model": Problem, "description": "too many bytes, rows or points"},
     415: {"model": Problem, "description": "neither application/json nor text/csv"},
     422: {"model": Problem, "description": "a value or an option breaks the declaration"},
     500: {"model": Problem, "description": "a bug, with an id and nothing else"},
@@ -111,7 +113,7 @@ def _drawing(request: Request, spec: ModelSpec, version: int | None, file: str) 
     if file not in drawings:
         raise UnknownDrawing("The card has no drawing of this name; `drawings` in the card lists them.")
     media_type = DRAWINGS[file[file.rindex(".") :]]
-    return Response(drawings[file], media_type=media_type, headers={"X-Content-Type-Options": "nosniff"})
+    return Response(drawings[file], media_type=media_type, headers=DRAWN_ONLY)
 
 
 async def _answer(request: Request, action: Action, version: int | None) -> Response:

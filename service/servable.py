@@ -28,7 +28,7 @@ EXPLAIN = "explain"
 # What `explain` answers for each row, where the rest is the baseline's.
 PER_ROW = ("attributions", "prediction")
 # Rows of one call: bounds the memory of a request, whatever its size. A kernel machine holds a distance to
-# each of its 5,318 centres for each row, and an explanation takes each row along a path of 128 nodes.
+# each of its 5,320 centres for each row, and an explanation takes each row along a path of 128 nodes.
 PREDICT_ROWS = 1024
 EXPLAIN_ROWS = 8
 

@@ -195,7 +195,9 @@ class Regression:
         """The bounds of the interval of each row, (n,) each, within what the target can be."""
         centre = outputs[target.name].astype(np.float64)
         reach = critical.values[0] * outputs["standard_deviation"].astype(np.float64)
-        return np.maximum(centre - reach, target.low or 0.0), np.minimum(centre + reach, target.high or 0.0)
+        low = -np.inf if target.low is None else target.low
+        high = np.inf if target.high is None else target.high
+        return np.maximum(centre - reach, low), np.minimum(centre + reach, high)
 
     def fields(self, target: Feature) -> dict[str, Any]:
         """The answer's fields, for its pydantic model."""

@@ -1,5 +1,6 @@
 """What a prediction says, body by body: probabilities, sets, intervals and what to read them by."""
 
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -193,6 +194,12 @@ def test_an_interval_ends_where_the_target_does() -> None:
 
     assert low.tolist() == [0, 3, 8.5]
     assert high.tolist() == [3, 7, 10]
+
+    endless = replace(QUALITY.target, low=None, high=None)
+    low, high = QUALITY.task.interval(endless, outputs, Critical(0.9, [2.0]))
+
+    assert low.tolist() == [-1, 3, 8.5]
+    assert high.tolist() == [3, 7, 10.5]
 
 
 def test_a_distribution_reads_out_as_mean_interpolated_median_and_spread() -> None:

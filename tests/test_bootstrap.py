@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from service.bootstrap import groups_of_equal, interval, verdict
 from service.quality import Figure
@@ -77,6 +78,7 @@ def test_rows_of_equal_values_share_a_group() -> None:
 
 
 CARD = Figure(value=1.0, low=0.9, high=1.1)
+SAME = 500  # As many rows as the card's.
 
 
 @pytest.mark.parametrize(
@@ -88,14 +90,44 @@ CARD = Figure(value=1.0, low=0.9, high=1.1)
         (Figure(value=0.85, low=0.75, high=0.95), "better"),
         (Figure(value=1.14, low=1.04, high=1.24), "as_the_card_says"),
         # Lopsided: what counts is the side that faces the card.
-        (Figure(value=1.2, low=1.18, high=9.0), "worse"),
+        (Figure(value=1.2, low=1.1, high=9.0), "worse"),
         (Figure(value=1.2, low=0.2, high=1.21), "as_the_card_says"),
-        (Figure(value=0.8, low=0.0, high=0.82), "better"),
+        (Figure(value=0.8, low=0.0, high=0.9), "better"),
     ],
 )
 def test_the_verdict_is_whether_the_difference_may_be_none(found: Figure, said: str) -> None:
     """Lower is better."""
-    assert verdict(found, CARD) == said
+    assert verdict(found, SAME, CARD, SAME) == said
+
+
+def test_few_rows_are_never_surer_than_the_cards_would_be() -> None:
+    """A quarter of the rows: the card's reach of 0.1 becomes 0.2, the difference's 0.224."""
+    certain = Figure(value=0.8, low=0.8, high=0.8)
+
+    assert verdict(certain, SAME, CARD, SAME) == "better"
+    assert verdict(certain, 4 * SAME, CARD, SAME) == "better"
+    assert verdict(certain, SAME // 4, CARD, SAME) == "as_the_card_says"
+    assert verdict(Figure(value=0.77, low=0.77, high=0.77), SAME // 4, CARD, SAME) == "better"
+
+
+@pytest.mark.parametrize("rows", [4, 20, 100, 300, 1000])
+def test_equally_good_models_seldom_get_another_verdict(rows: int) -> None:
+    """Rare large losses, as of a model that errs in 4 of 1,000 rows: at most one wrong verdict in ten."""
+    random = np.random.default_rng(rows)
+
+    def losses(count: int) -> NDArray[np.float64]:
+        return np.where(random.random(count) < 0.004, random.exponential(4, count), 0.001)
+
+    def measured(count: int) -> Figure:
+        found = losses(count)
+        bounds = interval(found, np.arange(count))
+        assert bounds is not None
+        return Figure(value=found.mean(), low=bounds[0], high=bounds[1])
+
+    card = measured(6500)
+    verdicts = [verdict(measured(rows), rows, card, 6500) for _ in range(100)]
+
+    assert verdicts.count("as_the_card_says") >= 90
 
 
 @pytest.mark.parametrize(
@@ -104,4 +136,4 @@ def test_the_verdict_is_whether_the_difference_may_be_none(found: Figure, said: 
 )
 def test_without_both_intervals_there_is_no_verdict(found: Figure, card: Figure | None) -> None:
     """One row says nothing of how sure it is."""
-    assert verdict(found, card) is None
+    assert verdict(found, SAME, card, SAME) is None

@@ -98,6 +98,7 @@ async def test_a_drawing_is_served_with_its_type(
     assert response.content == DRAWINGS[file]
     assert response.headers["content-type"] == head.headers["content-type"] == FILES[file]
     assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["content-security-policy"] == "sandbox"
 
 
 async def test_the_urls_of_the_card_lead_to_its_drawings(client: httpx.AsyncClient) -> None:

@@ -6,7 +6,13 @@ from typing import Any
 import httpx
 import pytest
 
+from mean_servable import MeanServable
 from rows import bounded, changed, document, refused, without
+from servers import client_of
+from service.app import create_app
+from service.models import MODELS
+from service.registry import Registry
+from service.settings import Settings
 from service.spec import ModelSpec
 
 pytestmark = pytest.mark.anyio
@@ -132,6 +138,20 @@ async def test_no_rows_are_refused(post: Any, action: str) -> None:
 async def test_too_many_rows_are_refused(post: Any) -> None:
     """More than 100,000 rows give 413."""
     refused(await post(*[{}] * 100_001), 413)
+
+
+async def test_too_many_explanations_are_refused() -> None:
+    """More than 250 give 413, before the model is asked; as many are explained."""
+    spec = MODELS["and_gate"]
+    registry = Registry({spec.name: spec})
+    registry.add(MeanServable(spec))
+    async with client_of(create_app(Settings(), registry)) as client:
+        rows = [dict(spec.example)] * 251
+        more = await client.post("/models/and_gate/explain", json={"instances": rows})
+        most = await client.post("/models/and_gate/explain", json={"instances": rows[:250]})
+
+    assert "250" in refused(more, 413)["detail"]
+    assert most.status_code == 200
 
 
 @pytest.mark.parametrize("row", [[], "row", 1, None, True])
