@@ -1,8 +1,9 @@
 """The classical models that every net has to stand beside, on the same folds: scikit-learn's, each by name.
 
 Each is fitted on the declared columns as the nets see them, but without bins: standardised numbers, a
-column for each common level. What is chosen is chosen within the training rows, on a part of them that
-keeps equal rows together. Knows scikit-learn and the declarations; fits no net.
+column for each common level of a category that the recipe does not take as a number. What is chosen is
+chosen within the training rows, on a part of them that keeps equal rows together. Knows scikit-learn and
+the declarations; fits no net.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from service.spec import ModelSpec
 from service.tasks import Binary, Multiclass, Outputs, Regression
 from training.folds import FitPredict, folds, out_of_fold
 from training.layers import Encoding
+from training.recipes import RECIPES
 from training.table import Table
 
 Floats = NDArray[np.float64]
@@ -31,9 +33,9 @@ Estimator = Any
 # From a table of encoded columns and asked rows, encoded too, to the outputs.
 Answer = Callable[[ModelSpec, Table, Matrix, int], Outputs]
 
-# Inverse strength of logistic regression's penalty: scikit-learn's, and next to none for a truth table, where
-# there is nothing to overfit and 1 outweighs the four rows (it answers 0.48 to 1 AND 1).
-C, WHOLE_TRUTH = 1.0, 1e4
+# Inverse strengths of logistic regression's penalty: scikit-learn's and stronger ones; and next to none for
+# a truth table, where there is nothing to overfit and 1 outweighs the four rows (0.48 for 1 AND 1).
+STRENGTHS, WHOLE_TRUTH = (1.0, 0.1, 0.01), 1e4
 # Parts of the training rows: to calibrate an SVM on all of them in turn, or to choose on one.
 CALIBRATED_ON = 3
 CHOSEN_ON = 5
@@ -54,8 +56,9 @@ SIZES = ({"max_iter": 100, "max_leaf_nodes": 31}, {"max_iter": 50, "max_leaf_nod
 
 MEANINGS = {
     "trivial": "answers every row alike: the training rows' share of each class, or their mean.",
-    "linear": "logistic regression, or ridge regression for a number, with scikit-learn's default penalty"
-    " (next to none on a truth table, where nothing can be overfitted).",
+    "linear": f"logistic regression, with C = {STRENGTHS[0]:g}, {STRENGTHS[1]:g} or {STRENGTHS[2]:g} as an"
+    " inner fold prefers (next to no penalty on a truth table, where nothing can be overfitted), or ridge"
+    " regression for a number.",
     "svm_rbf": "a support vector machine with a Gaussian kernel, C = 1 and scikit-learn's width (gamma ="
     " 'scale'), two classes weighted alike; probabilities by logistic regression on the margins of"
     f" {CALIBRATED_ON} inner folds (Platt 1999).",
@@ -122,7 +125,7 @@ def _on_columns(spec: ModelSpec, seed: int, answer: Answer) -> FitPredict:
     """Return the function that encodes table and matrix as the table says, on one thread, and answers."""
 
     def encoded(table: Table, matrix: Matrix) -> Outputs:
-        encoding = Encoding(spec.features, table.matrix)
+        encoding = Encoding(spec.features, table.matrix, RECIPES[spec.name].numbers)
         seen, asked = (encoding(tf.constant(rows)).numpy() for rows in (table.matrix, matrix))
         # Boosting sums in another order on other numbers of threads, and reports run side by side.
         with threadpool_limits(limits=1):
@@ -136,8 +139,9 @@ def _linear(spec: ModelSpec, table: Table, asked: Matrix, seed: int) -> Outputs:
         model = Ridge().fit(table.matrix, table.targets)
         errors = table.targets - model.predict(table.matrix)
         return _number(spec, model.predict(asked), float(errors.std()))
-    model = _logistic(table, table.matrix)
-    return _named(spec, table, _spread(spec, model, model.predict_proba(asked)))
+    strengths = (WHOLE_TRUTH,) if _whole(table) else STRENGTHS
+    models = [LogisticRegression(C=strength, max_iter=10_000) for strength in strengths]
+    return _preferred(models)(spec, table, asked, seed)
 
 
 def _svm(spec: ModelSpec, table: Table, asked: Matrix, seed: int) -> Outputs:
@@ -153,7 +157,8 @@ def _svm(spec: ModelSpec, table: Table, asked: Matrix, seed: int) -> Outputs:
     if isinstance(spec.task, Regression):
         errors = table.targets - known["margins"][:, 0]
         return _number(spec, final[:, 0].astype(np.float64), float(errors.std()))
-    model = _logistic(table, known["margins"])
+    model = LogisticRegression(C=WHOLE_TRUTH if _whole(table) else 1.0, max_iter=10_000)
+    model.fit(known["margins"], table.targets.astype(int))
     return _named(spec, table, _spread(spec, model, model.predict_proba(final)))
 
 
@@ -194,6 +199,8 @@ def _loss(spec: ModelSpec, model: Estimator, table: Table, seed: int) -> float:
     part = table.take(training)
     model.fit(part.matrix, part.targets.astype(int))
     answered = _mixed(spec, part, _spread(spec, model, model.predict_proba(table.matrix[held])))
+    # Of float32 columns logistic regression makes float32 shares, whose sums log_loss finds wanting.
+    answered /= answered.sum(axis=1, keepdims=True)
     return float(log_loss(table.targets[held].astype(int), answered, labels=list(_classes(spec))))
 
 
@@ -243,12 +250,7 @@ def _number(spec: ModelSpec, mean: Floats, deviation: float) -> Outputs:
     }
 
 
-def _logistic(table: Table, columns: Matrix) -> Estimator:
-    """Return logistic regression of the table's targets on `columns`, (n, w).
-
-    A table that shows every combination of its values leaves nothing to generalise to, and no penalty.
-    """
+def _whole(table: Table) -> bool:
+    """Whether the table shows every combination of its values: then there is nothing to generalise to."""
     combinations = np.prod([float(len(np.unique(column))) for column in table.matrix.T])
-    whole = len(np.unique(table.matrix, axis=0)) == combinations
-    model = LogisticRegression(C=WHOLE_TRUTH if whole else C, max_iter=10_000)
-    return model.fit(columns, table.targets.astype(int))
+    return len(np.unique(table.matrix, axis=0)) == combinations

@@ -90,7 +90,7 @@ def _figure(value: float, draws: Sequence[float]) -> Figure:
 def _mean_scalars(
     measure: Measure, repeats: Sequence[Outputs], targets: NDArray[np.float64]
 ) -> dict[str, float]:
-    found = [_scalars(measure(outputs, targets)) for outputs in repeats]
+    found = [scalars(measure(outputs, targets)) for outputs in repeats]
     return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
 
 
@@ -98,7 +98,8 @@ def _rows_of(outputs: Outputs, rows: Indices) -> Outputs:
     return {name: values[rows] for name, values in outputs.items()}
 
 
-def _scalars(metrics: Mapping[str, object]) -> dict[str, float]:
+def scalars(metrics: Mapping[str, object]) -> dict[str, float]:
+    """Return the metrics that are one number and measured."""
     # The threshold is a setting that stands among the metrics, not a measurement.
     return {
         name: value for name, value in metrics.items() if isinstance(value, float) and name != "threshold"

@@ -28,10 +28,10 @@ from service.models import MODELS
 from service.quality import Covered, Figure, Quality, Study
 from service.spec import ModelSpec
 from service.tasks import COVERAGES, Critical, Outputs, Regression
-from training import card
+from training import aims, card
 from training.classical import CLASSICAL
 from training.fit import Recipe, labels, places
-from training.folds import figures, mean_figure
+from training.folds import figures, mean_figure, scalars
 from training.groups import group_figures
 from training.progress import steps
 from training.recipes import RECIPES
@@ -40,8 +40,10 @@ from training.table import Table, read
 
 FIGURES = Path(__file__).parent / "figures"
 RUNS = Path("runs/report")
-# No recipe was chosen on folds of this seed or the next ones; those were drawn with seeds 1, 101 and on.
+# No recipe was chosen on folds of these seeds or the next ones; those were drawn with seeds 1, 101 and on.
+# 11 to 13 measured a recipe of wine_type that missed its aim and was replaced: its heir has fresh ones.
 SEED = 11
+SEEDS = {"wine_type": 21}
 # A draw of folds moves survival's AUC by 0.01, wine_type's errors by 2, the grades' log-loss by 0.003.
 REPEATS = {"survival": 10, "wine_type": 3}
 OTHERWISE = 2
@@ -112,23 +114,39 @@ def main(argv: Sequence[str] | None = None) -> None:
         type=int,
         help="draws of folds; by default 10 for survival, 3 for wine_type, 2 for others",
     )
-    reader.add_argument("--seed", type=int, default=SEED, help="of the first repeat; each takes the next")
+    reader.add_argument(
+        "--seed", type=int, help="of the first repeat; each takes the next; by default 11, for wine_type 21"
+    )
     reader.add_argument("--processes", type=int, default=2, help="that fit side by side, one thread each")
     reader.add_argument("--runs", type=Path, default=RUNS, help="where fits are kept")
-    reader.add_argument("--figures", type=Path, default=FIGURES, help="where the figures are written")
+    reader.add_argument(
+        "--figures",
+        type=Path,
+        help="where the figures are written; by default training/figures/, those of other repeats or"
+        " another seed beside the fits",
+    )
     arguments = reader.parse_args(argv)
     for model in arguments.model:
         protocol = protocol_of(model, arguments.repeats, arguments.seed)
         quality = measure(model, protocol, arguments.runs, arguments.processes, studies=True)
-        write(arguments.figures, model, quality)
+        write(folder_of(protocol, model, arguments.figures, arguments.runs), model, quality)
         card.show(MODELS[model], quality)
+    found = {model: known for model in MODELS if (known := recorded(model))}
+    if len(found) == len(MODELS):
+        (FIGURES / "aims.md").write_text(aims.report(found), encoding="utf-8")
 
 
-def protocol_of(model: str, repeats: int | None = None, seed: int = SEED) -> Protocol:
+def protocol_of(model: str, repeats: int | None = None, seed: int | None = None) -> Protocol:
     """Return the protocol of a model's card; a truth table is its own test."""
+    first = seed or SEEDS.get(model, SEED)
     if not RECIPES[model].choices:
-        return Protocol("table", 1, seed)
-    return Protocol("grouped", repeats or REPEATS.get(model, OTHERWISE), seed)
+        return Protocol("table", 1, first)
+    return Protocol("grouped", repeats or REPEATS.get(model, OTHERWISE), first)
+
+
+def folder_of(protocol: Protocol, model: str, wanted: Path | None, runs: Path) -> Path:
+    """Return where figures go: of the card's protocol on record, of another beside the fits, or as wanted."""
+    return wanted or (FIGURES if protocol == protocol_of(model) else runs / "figures")
 
 
 def recorded(model: str, folder: Path = FIGURES) -> Quality | None:
@@ -150,7 +168,7 @@ def write(folder: Path, model: str, quality: Quality) -> None:
 
 def digest(spec: ModelSpec, recipe: Recipe) -> str:
     """Name a recipe on a table, so that figures of another are not taken for its own."""
-    facts = (recipe, dict(read(spec).sha256), [feature.name for feature in spec.features])
+    facts = (recipe, dict(read(spec).sha256), [feature.name for feature in spec.features], spec.task)
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
@@ -234,13 +252,14 @@ def _margin(spec: ModelSpec, table: Table, repeats: dict[str, list[Outputs]]) ->
 
 
 def _covered(spec: ModelSpec, table: Table, found: Sequence[Answered], protocol: Protocol) -> list[Covered]:
-    """Return the measured coverage of all rows and, with classes, of each class."""
+    """Return the measured coverage of all rows, and of those of each class or value."""
     if not found[0][2]:
         return []
-    task, codes = spec.task, labels(spec)
+    codes = labels(spec)
     parts = {"all": np.ones(len(table), bool)}
-    if not isinstance(task, Regression):
-        parts |= {str(spec.target.value(code)): table.targets == code for code in codes}
+    for code in codes:
+        value = spec.target.value(code)
+        parts[f"{value:g}" if isinstance(value, float) else str(value)] = table.targets == code
     result = []
     for coverage in COVERAGES:
         held, size = np.zeros(len(table)), np.zeros(len(table))
@@ -284,9 +303,10 @@ def _study(model: str, further: Further, seed: int, runs: Path) -> Study:
 
 
 def _means(spec: ModelSpec, table: Table, found: Sequence[Answered]) -> dict[str, Figure]:
-    judged = [evaluate(spec.task, spec.target, outputs, table.targets[rows]) for rows, outputs, _ in found]
-    scalars = [name for name, value in judged[0].items() if isinstance(value, float)]
-    return {name: Figure(value=float(np.mean([one[name] for one in judged]))) for name in scalars}
+    judged = [
+        scalars(evaluate(spec.task, spec.target, outputs, table.targets[rows])) for rows, outputs, _ in found
+    ]
+    return {name: Figure(value=float(np.mean([one[name] for one in judged]))) for name in judged[0]}
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from service.spec import ModelSpec
 from service.tasks import Outputs
 from training import lecture
 from training.calibration import critical_values
-from training.classical import CLASSICAL
+from training.classical import CLASSICAL, STRENGTHS
 from training.fit import Recipe, encoded_kernel, fit, labels, named
 from training.folds import Indices, folds
 from training.recipes import RECIPES, REMEMBERING
@@ -92,8 +92,11 @@ class Cell:
                 facts += [RECIPES[self.model], labels(spec).tolist(), [one.name for one in spec.features]]
             case "kernel":
                 facts += [REMEMBERING, labels(spec).tolist()]
-            case _:
+            case "trivial" | "lecture":
                 facts += [self.model]
+            case name:
+                facts += [self.model, *RECIPES[self.model].numbers]
+                facts += [STRENGTHS] if name == "linear" else []
         digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
         return runs / f"{self.candidate}-{self.protocol.name}-{digest}" / f"{seed}-{self.fold}.npz"
 

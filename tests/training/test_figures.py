@@ -4,11 +4,16 @@ The floors are those of model-quality.md, from other draws of the same tables' f
 what a repeat of five folds moves (red accuracy 0.8 points, white 0.4, survival AUC 0.01).
 """
 
+from pathlib import Path
+
 import pytest
 
+from service.manifest import Manifest
 from service.models import MODELS
 from service.quality import Figure, Quality
-from training.report import recorded
+from training.report import protocol_of, recorded, sentence
+
+ARTIFACTS = Path(__file__).parents[2] / "artifacts"
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +65,7 @@ def test_survival_ranks_and_says_probabilities_as_well_as_470_patients_allow(on_
     assert metrics["log_loss"].value <= 0.406
 
 
-@pytest.mark.parametrize("name", ["wine_quality", "wine_grade"])
+@pytest.mark.parametrize("name", ["wine_type", "wine_quality", "wine_grade"])
 def test_ninety_per_cent_intervals_and_sets_hold_ninety_per_cent(on_record, name):
     """Between 88 and 92 on folds that chose no critical value."""
     share = next(
@@ -76,6 +81,15 @@ def test_survivals_sets_hold_the_deaths_too(on_record):
 
     assert found["death_within_one_year"] >= 0.88
     assert 0.88 <= found["all"] <= 0.92
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_newest_artifact_has_the_figures_on_record(on_record, name):
+    """Its card says what the report measured, in the report's usual protocol."""
+    newest = max((ARTIFACTS / name).iterdir(), key=lambda folder: int(folder.name))
+
+    assert Manifest.read(newest).quality == on_record[name]
+    assert on_record[name].protocol == sentence(protocol_of(name))
 
 
 @pytest.mark.parametrize("name", MODELS)

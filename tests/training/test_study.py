@@ -162,6 +162,31 @@ def test_a_truth_table_is_its_own_test(tables):
     assert training.tolist() == test.tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    "candidate", ["model", "kernel", "trivial", "linear", "svm_rbf", "extra_trees", "gradient_boosting"]
+)
+def test_a_fit_never_sees_the_targets_of_the_rows_held_out(small, quick, monkeypatch, candidate):
+    """They are turned round, and neither an answer nor what critical values are read from moves."""
+    table = small["wine_type"]
+    cell = Cell("wine_type", candidate, Protocol("grouped", 1, 11), 0, 0)
+    _, test = next(folds(table, 5, 11))
+    targets = table.targets.copy()
+    targets[test] = 1 - targets[test]
+    splits = list(cell.protocol.splits(table, 0))
+    monkeypatch.setitem(RECIPES, "wine_type", quick["wine_type"])
+    monkeypatch.setattr(Protocol, "splits", lambda *_: iter(splits))
+
+    found = []
+    for known in (table, replace(table, targets=targets)):
+        monkeypatch.setattr(study, "whole", lambda _, known=known: known)
+        found.append(study._computed(cell))
+
+    before, after = found
+    assert before.keys() == after.keys()
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert {len(values) for name, values in before.items() if name not in ("unseen", "truth")} == {len(test)}
+
+
 def test_cells_are_listed_by_candidate_repeat_and_fold():
     """Two candidates, two repeats, five folds: 20 fits, each named for who watches."""
     listed = cells("survival", ("model", "linear"), GROUPED)
