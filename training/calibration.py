@@ -81,7 +81,7 @@ def critical_values(
 
     From `outputs` for n rows, each by learners that had not seen it, with their true codes (n,): what
     cross-conformal prediction does (Vovk 2015, doi:10.1007/s10472-013-9368-4), for a network that is then
-    fitted to all rows. That one errs a little less, which can only raise the coverage; cards say how much.
+    fitted to all rows. That one usually errs a little less; cards say what it covers on outer folds.
     """
     match task:
         case Regression():

@@ -33,7 +33,8 @@ class DistancePercentile(tf.Module):  # type: ignore[misc]
         rows = encoding.unbounded(tf.constant(table.matrix)).numpy().astype(np.float64)
         distances = _held_out(rows, table.groups)
         centre, whitening = _whitening(rows)
-        edges = np.unique(np.quantile(distances, PERCENTILES, method="lower"))
+        # In float32, in which the graph holds them: equal edges would be a step of no width.
+        edges = np.unique(np.quantile(distances, PERCENTILES, method="lower").astype(np.float32))
         self.encoding = encoding
         self.centre, self.whitening, self.edges, self.shares = (
             tf.Variable(values, False, name=name, dtype=tf.float32)

@@ -244,7 +244,10 @@ def _residuals_of(spec: ModelSpec) -> Drawing:
 
 
 def _curve_of(unit: str) -> Drawing:
-    shows = f"The mean error after each epoch (a pass over the training rows): {unit}."
+    shows = (
+        f"The mean error after each epoch (a pass over the training rows): {unit}. Where the number"
+        " of epochs was chosen, this chose it."
+    )
     return Drawing(file="learning_curve.png", title="Learning curve", shows=shows)
 
 

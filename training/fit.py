@@ -70,7 +70,6 @@ class Choices:
     """
 
     table: Table
-
     epochs: int
     weights: list[float]
     slope: float

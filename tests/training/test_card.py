@@ -19,6 +19,7 @@ MEASURED = Quality(
     rows=470,
     metrics=BRIER | {"auc": Figure(value=0.6831, low=0.6172, high=0.7456)},
     baseline={"brier": Figure(value=0.1268), "auc": Figure(value=0.5)},
+    margin=Figure(value=0.0183, low=0.0053, high=0.0327),
     others={
         "linear": {"brier": Figure(value=0.1273), "auc": Figure(value=0.6703)},
         "svm_rbf": {"brier": Figure(value=0.1299)},
@@ -87,7 +88,14 @@ def test_the_answers_threshold_is_explained(lines):
 
     assert "probability of 0.149" in line
     assert SURVIVAL.task.threshold.reason in line
-    assert "14.9% of the training rows" in line
+    assert "14.9% of the table's rows" in line
+
+
+def test_the_margin_over_the_trivial_baseline_is_said(lines):
+    """What the publishing gate asks for, with its interval; the two models' own intervals overlap."""
+    (line,) = (line for line in lines if line.startswith("Row by row"))
+
+    assert "0.0183 below the trivial baseline's (95 % interval 0.0053 to 0.0327)" in line
 
 
 def test_each_metric_stands_with_its_interval_beside_every_other_model(lines):
@@ -161,7 +169,7 @@ def test_reported_figures_stand_beside_measured_ones(lines):
     """The paper's table: one line a model, an absent figure is a dash, the source is named."""
     start = lines.index("### As the paper measures")
 
-    assert lines[start + 2] == "20 x 5 random folds. 1,599 rows."
+    assert lines[start + 2] == "20 x 5 random folds. 1,599 different rows were tested."
     assert lines[start + 4 : start + 8] == [
         "| model | mae | kappa |",
         "|---|---|---|",
@@ -187,8 +195,8 @@ def test_data_errors_limits_and_the_making_are_said(lines):
     assert [f"- {limit}" for limit in source.limits] == [line for line in lines if line[2:] in source.limits]
     assert f"    {COMMAND}" in lines
     for fact in (
-        "recipe: default", "rows: 5,320", "parameters: 241,000", "seed: 17", "code revision: c0ffee1",
-        "libraries: tensorflow 2.21.0, numpy 2.4.6", "raw.csv: sha256 `b51f69`",
+        "recipe: default", "distinct rows: 5,320", "parameters: 241,000", "seed: 17",
+        "code revision: c0ffee1", "libraries: tensorflow 2.21.0, numpy 2.4.6", "raw.csv: sha256 `b51f69`",
     ):  # fmt: skip
         assert f"- {fact}" in lines
 

@@ -84,6 +84,14 @@ def test_the_manifest_agrees_with_the_declaration_and_the_files(artifacts, name)
     assert manifest.version == 1
 
 
+def test_the_manifest_counts_the_rows_that_were_fitted(tables, quick, tmp_path):
+    """Copies count once, as they do in the fit: 1 AND 1 three times is a truth table of four rows."""
+    table = tables["and_gate"].take(np.array([0, 1, 2, 3, 3, 3]))
+    folder = published(fit(MODELS["and_gate"], quick["and_gate"], table), table, tmp_path)
+
+    assert Manifest.read(folder).training.rows == 4
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_the_manifests_prior_is_in_the_order_of_the_classes(artifacts, small, name):
     """The share of 0 comes before that of 1, grade 3 before grade 9."""
