@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from service import inference
 from service.evaluation import EVALUATIONS
+from service.inference import Job
 from service.judge import Instances, Judge
 from service.parameters import what_if_parameters
 from service.protocol import (
@@ -33,13 +34,19 @@ NAMES = ("predict", "what-if", "evaluate", "explain")
 
 @dataclass(frozen=True)
 class Action:
-    """One thing that a model can be asked to do."""
+    """One thing that a model can be asked to do.
+
+    Of a `shared` one small requests are computed together. `listed` is the last field of an answer whose
+    other fields are the same for any of the instances, so that it can be made slice by slice.
+    """
 
     name: str
     summary: str
     judge: Judge
-    answer: Callable[[Servable, Instances, Any], dict[str, Any]]
+    job: Callable[[Servable, Instances, Any], Job]
     response: type[BaseModel]
+    shared: bool = False
+    listed: str | None = None
 
 
 def actions(spec: ModelSpec) -> tuple[Action, ...]:
@@ -56,8 +63,14 @@ def actions(spec: ModelSpec) -> tuple[Action, ...]:
     curves = typed(WhatIfResponse, spec.point)
     evaluation = EVALUATIONS[spec.task.name]
     return (
-        Action("predict", "Answer rows", predict, inference.predict, predictions),
-        Action("what-if", "Vary one feature of each row", what_if, inference.what_if, curves),
+        Action(
+            "predict", "Answer rows", predict, inference.predict, predictions,
+            shared=True, listed="predictions",
+        ),
+        Action(
+            "what-if", "Vary one feature of each row", what_if, inference.what_if, curves,
+            shared=True,
+        ),
         Action("evaluate", "Measure the model on labelled rows", evaluate, inference.evaluate, evaluation),
         Action("explain", "Say what moved each answer", explain, inference.explain, ExplainResponse),
-    )
+    )  # fmt: skip

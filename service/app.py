@@ -9,13 +9,14 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
+from starlette.types import Receive, Scope, Send
 
 from service import __version__, openapi, problems
-from service.actions import actions
-from service.limits import BodyLimit
+from service.actions import Action, actions
+from service.engine import Engine
 from service.models import MODELS
 from service.registry import Registry
-from service.routes import model_routes, service_routes, unknown_model_routes
+from service.routes import Shortcuts, model_routes, service_routes, unknown_model_routes
 from service.settings import Settings
 from service.telemetry import RequestLog, Telemetry
 
@@ -28,38 +29,52 @@ training are marked in `applicability`. Errors are `application/problem+json` an
 """
 
 
-def create_app(settings: Settings | None = None, registry: Registry | None = None) -> FastAPI:
+class Service:
+    """The ASGI application: FastAPI, `api`, behind the log and the shortcuts that every request passes."""
+
+    def __init__(self, api: FastAPI, offered: Sequence[Action]) -> None:
+        """Serve `api`, and what is offered by shorter ways."""
+        self.api = api
+        self._front = RequestLog(Shortcuts(api, offered), api.state.telemetry)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or run the lifespan."""
+        await self._front(scope, receive, send)
+
+
+def create_app(settings: Settings | None = None, registry: Registry | None = None) -> Service:
     """Build the service. Without a registry, the artifacts folder is loaded when the app starts."""
     settings = settings or Settings()
-    app = FastAPIOffline(
+    api: FastAPI = FastAPIOffline(
         title="Tabular model server",
         version=__version__,
         description=DESCRIPTION,
         lifespan=_lifespan(settings, registry),
         redirect_slashes=False,
+        # FastAPI's own spans and logs would hold paths and queries as they were typed.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    app.state.telemetry = Telemetry()
-    app.include_router(service_routes())
-    requests: list[type[BaseModel]] = []
+    api.state.settings = settings
+    api.state.telemetry = Telemetry()
+    api.state.engine = Engine(settings.max_waiting_rows)
+    api.include_router(service_routes())
+    offered: list[Action] = []
     for spec in (registry.models if registry else MODELS).values():
-        offered = actions(spec)
-        app.include_router(model_routes(spec, offered))
-        requests += [action.judge.request for action in offered]
-    app.include_router(unknown_model_routes())
-    problems.install(app)
-    # The last one added is the outermost.
-    app.add_middleware(BodyLimit, most=settings.max_body_bytes)
-    app.add_middleware(problems.LastResort)
-    app.add_middleware(RequestLog, telemetry=app.state.telemetry)
-    _complete_openapi(app, requests)
-    return app
+        offered += (own := actions(spec))
+        api.include_router(model_routes(spec, own))
+    api.include_router(unknown_model_routes())
+    problems.install(api)
+    api.add_middleware(problems.LastResort)
+    _complete_openapi(api, [action.judge.request for action in offered])
+    return Service(api, offered)
 
 
 def load(settings: Settings) -> Registry:
     """Choose the device, then load and prove every version below the artifacts folder."""
     # Here and not above: tests of routes and problems need no TensorFlow.
-    from service.servable import SavedModelServable, choose_device
+    from service.servable import SavedModelServable, choose_device, keep_buffers
 
+    keep_buffers()
     registry = Registry(MODELS, choose_device(settings.device))
     log.info("device: %s", registry.device)
     registry.scan(settings.artifacts, SavedModelServable)
@@ -76,6 +91,7 @@ def _lifespan(settings: Settings, registry: Registry | None) -> Any:
         gc.collect()
         gc.freeze()
         yield
+        app.state.engine.close()
 
     return lifespan
 

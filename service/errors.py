@@ -11,6 +11,9 @@
             InvalidRows     its rows break the declaration
             InvalidParameters  its options do, and perhaps its rows too
         NotReady            a declared model that no loaded artifact answers
+        Overloaded          more rows are waiting than may
+        DeadlineExceeded    no answer in the time that the request had
+        CallerGone          nobody waits for the answer any more
         ModelFailure        a graph that answered with something that is not an answer
         ArtifactRejected    a folder under artifacts/ that may not be served
         DeviceUnavailable   DEVICE=gpu on a machine where TensorFlow sees none
@@ -81,6 +84,21 @@ class InvalidParameters(RefusedBody):
 
 class NotReady(ServiceError):
     """No artifact of a declared model has passed its checks."""
+
+
+class Overloaded(ServiceError):
+    """As many rows as may wait are waiting."""
+
+
+class DeadlineExceeded(ServiceError):
+    """The time that the request had is over."""
+
+    def __init__(self) -> None:
+        super().__init__("There was no answer in the time that this request had; send fewer rows, or later.")
+
+
+class CallerGone(ServiceError):
+    """Whoever asked has gone away."""
 
 
 class ModelFailure(ServiceError):

@@ -8,9 +8,10 @@ that declaration. Knows pydantic and numpy; knows nothing of HTTP, TensorFlow or
         type: Annotated[str, category("colour", levels={"white": 0, "red": 1}, source="red")]
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
+from operator import attrgetter
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +25,8 @@ from service.errors import Violation
 Kind = Literal["quantity", "count", "flag", "category"]
 Value = float | int | bool | str
 Matrix = NDArray[np.float32]
+# Rows of codes, in declared order: as lists where they are few, else as a matrix.
+Cells = Sequence[Sequence[float]] | Matrix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,11 @@ class Feature:
         bound = f" and at most {self.at_most}" if self.at_most else ""
         return f"{noun} from {self.low:g} to {self.high:g} {self.unit}".rstrip() + bound
 
+    @cached_property
+    def _names(self) -> dict[int, str]:
+        """The public name of each level by its code."""
+        return {code: level for level, code in self.levels.items()}
+
     def named(self, name: str) -> "Feature":
         """The same feature under a public name; rows name theirs by the field they stand in."""
         return replace(self, name=name)
@@ -71,7 +79,7 @@ class Feature:
     def value(self, code: float) -> Value:
         """The public value of a matrix entry; the inverse of `code`."""
         if self.kind == "category":
-            return next(level for level, known in self.levels.items() if known == round(code))
+            return self._names[round(code)]
         if self.kind == "flag":
             return bool(round(code))
         # The shortest decimal of the float32, 3.16 and not 3.1600000858306885.
@@ -167,27 +175,50 @@ class Row(BaseModel):
             if isinstance(item, Feature)
         )
 
+    @classmethod
+    @cache
+    def reader(cls) -> tuple[Callable[[Any], tuple[Any, ...]], tuple[tuple[int, Mapping[str, int]], ...]]:
+        """What reads a row's values in order, and the place and the codes of each category."""
+        features = cls.features()
+        names = [feature.name for feature in features]
+        # Of a single name, attrgetter would return the bare value.
+        values = attrgetter(*names) if len(names) > 1 else lambda row: (getattr(row, names[0]),)
+        coded = ((place, feature.levels) for place, feature in enumerate(features) if feature.levels)
+        return values, tuple(coded)
+
+    @classmethod
+    @cache
+    def parts(cls) -> tuple[tuple[Feature, int, int], ...]:
+        """Each feature that is a part of another one, with its own place and its whole's."""
+        places = {feature.name: place for place, feature in enumerate(cls.features())}
+        return tuple(
+            (feature, places[feature.name], places[feature.at_most])
+            for feature in cls.features()
+            if feature.at_most
+        )
+
+
+def to_cells(row: type[Row], rows: Sequence[Row]) -> Cells:
+    """Return the codes of each row, in declared order and units: categories and flags as numbers."""
+    values, coded = row.reader()
+    cells = [list(values(item)) for item in rows]
+    for place, levels in coded:
+        for cell in cells:
+            cell[place] = levels[cell[place]]
+    return cells
+
 
 def to_matrix(row: type[Row], rows: Sequence[Row]) -> Matrix:
-    """Return a float32 matrix of shape (n_rows, n_features), in declared order and units.
-
-    Categories become their integer codes and flags 0 or 1; nothing is rescaled.
-    """
-    features = row.features()
-    matrix = np.empty((len(rows), len(features)), np.float32)
-    for column, feature in enumerate(features):
-        values = [getattr(item, feature.name) for item in rows]
-        matrix[:, column] = [feature.levels[value] for value in values] if feature.levels else values
-    return matrix
+    """Return the same as float32 of shape (n_rows, n_features); nothing is rescaled."""
+    return np.asarray(to_cells(row, rows), np.float32)
 
 
-def part_violations(row: type[Row], matrix: Matrix) -> Iterator[Violation]:
-    """Yield a violation for each entry that exceeds the feature it is a part of."""
-    features = row.features()
-    position = {feature.name: column for column, feature in enumerate(features)}
-    for column, feature in enumerate(features):
-        if feature.at_most:
-            for index in np.flatnonzero(matrix[:, column] > matrix[:, position[feature.at_most]]):
+def part_violations(row: type[Row], cells: Cells) -> Iterator[Violation]:
+    """Yield a violation for each value that exceeds, in float32, the feature it is a part of."""
+    for feature, part, whole in row.parts():
+        for index, cell in enumerate(cells):
+            # What is not larger in float64 is not larger in float32.
+            if cell[part] > cell[whole] and np.float32(cell[part]) > np.float32(cell[whole]):
                 yield exceeds_whole(feature, f"#/instances/{index}")
 
 

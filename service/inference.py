@@ -1,36 +1,56 @@
-"""The use cases predict, what-if, evaluate and explain: validated instances in, plain answers out.
+"""The use cases predict, what-if, evaluate and explain: validated instances in, a job out.
 
-No HTTP in it, and no TensorFlow: any servable will do.
+A job is the rows that the graph has to compute and the way in which its outputs read as an answer: when
+and with whose rows beside them they are computed is the engine's. No HTTP in it, and no TensorFlow.
 """
 
+from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from service import bootstrap, metrics
 from service.errors import TooLarge
-from service.features import Matrix
+from service.features import Cells, Matrix
 from service.judge import Instances
-from service.manifest import Manifest
 from service.metrics import Metrics
 from service.parameters import Parameters, PredictParameters, WhatIfParameters
 from service.quality import Figure
 from service.registry import Servable
-from service.spec import DISTANCE, ModelSpec
+from service.spec import DISTANCE
 from service.sweep import sweep
+from service.tasks import Columns
 
-# An explanation costs as much as some hundred predictions: of a wine, 15 to 40 ms.
+# An explanation costs as much as some hundred predictions: of a wine, 5 to 15 ms.
 MAX_EXPLAINED = 250
+# Rows of one call. It bounds memory, and how long a call stops the loop: a kernel machine holds a distance to
+# each of its centres for each row, and takes 40 microseconds. An explanation takes a row along 128 nodes.
+CALL_ROWS = 128
+EXPLAINED_ROWS = 2
+OUTSIDE = "outside"
 
 
-def predict(servable: Servable, instances: Instances, parameters: PredictParameters) -> dict[str, Any]:
+class Job(NamedTuple):
+    """Rows, what computes columns (n,) of at most `rows` of them, and what words the columns of all."""
+
+    compute: Callable[[Servable, Matrix], Columns]
+    cells: Cells
+    answer: Callable[[Columns], dict[str, Any]]
+    rows: int = CALL_ROWS
+
+
+def predict(servable: Servable, instances: Instances, parameters: PredictParameters) -> Job:
     """Answer each instance, in order, as `PredictResponse` documents."""
-    answers = _predictions(servable, instances.matrix, parameters.coverage)
-    return _reading(servable, parameters) | {"predictions": _numbered(instances, answers)}
+
+    def answer(columns: Columns) -> dict[str, Any]:
+        answers = _predictions(servable, columns, parameters.coverage)
+        return _reading(servable, parameters) | {"predictions": _numbered(instances, answers)}
+
+    return Job(predictions, instances.cells, answer)
 
 
-def what_if(servable: Servable, instances: Instances, parameters: WhatIfParameters) -> dict[str, Any]:
+def what_if(servable: Servable, instances: Instances, parameters: WhatIfParameters) -> Job:
     """Predict each instance anew for every value of one feature, as `WhatIfResponse` documents.
 
     Each point is what `predict` answers for the row with that value. Raises TooLarge.
@@ -38,20 +58,25 @@ def what_if(servable: Servable, instances: Instances, parameters: WhatIfParamete
     spec = servable.spec
     feature = next(one for one in spec.features if one.name == parameters.feature)
     seen = servable.manifest.seen[feature.name]
-    swept = sweep(spec, feature, seen, instances.matrix, parameters.points)
-    answers = _predictions(servable, swept.matrix, parameters.coverage)
-    values = (feature.value(code) for code in swept.values.tolist())
-    points = ({"value": value} | answer for value, answer in zip(values, answers, strict=True))
-    own = instances.matrix[:, spec.features.index(feature)].tolist()
-    curves = [
-        {"value": feature.value(code), "points": list(islice(points, size))}
-        for code, size in zip(own, swept.sizes, strict=True)
-    ]
-    varied = {"feature": feature.name, "unit": feature.unit}
-    return _reading(servable, parameters) | varied | {"curves": _numbered(instances, curves)}
+    matrix = instances.matrix
+    swept = sweep(spec, feature, seen, matrix, parameters.points)
+    own = matrix[:, spec.features.index(feature)].tolist()
+
+    def answer(columns: Columns) -> dict[str, Any]:
+        answers = _predictions(servable, columns, parameters.coverage)
+        values = (feature.value(code) for code in swept.values.tolist())
+        points = ({"value": value} | answer for value, answer in zip(values, answers, strict=True))
+        curves = [
+            {"value": feature.value(code), "points": list(islice(points, size))}
+            for code, size in zip(own, swept.sizes, strict=True)
+        ]
+        varied = {"feature": feature.name, "unit": feature.unit}
+        return _reading(servable, parameters) | varied | {"curves": _numbered(instances, curves)}
+
+    return Job(predictions, swept.matrix, answer)
 
 
-def evaluate(servable: Servable, instances: Instances, _: Parameters) -> dict[str, Any]:
+def evaluate(servable: Servable, instances: Instances, _: Parameters) -> Job:
     """Measure the model on labelled instances: loss and accuracy first, the trivial baseline beside.
 
     The baseline answers what the training table answers on average, whatever the row: its class
@@ -59,18 +84,22 @@ def evaluate(servable: Servable, instances: Instances, _: Parameters) -> dict[st
     """
     spec, targets = servable.spec, instances.targets
     assert targets is not None, "the judge of /evaluate lets no unlabelled body through"
-    outputs = servable.predict(instances.matrix)
-    constant = spec.task.trivial(spec.target, servable.manifest.prior, len(targets))
-    measured = metrics.evaluate(spec.task, spec.target, outputs, targets)
-    losses = metrics.row_losses(spec.task, spec.target, outputs, targets)
-    groups = bootstrap.groups_of_equal(instances.matrix)
-    bounds = bootstrap.interval(losses, groups)
-    return (
-        measured
-        | {"rows": len(targets), "comparison": _comparison(servable, measured, bounds, groups.max() + 1)}
-        | {"baseline": metrics.evaluate(spec.task, spec.target, constant, targets)}
-        | _identity(servable)
-    )
+
+    def answer(columns: Columns) -> dict[str, Any]:
+        constant = spec.task.trivial(spec.target, servable.manifest.prior, len(targets))
+        found = {name: np.asarray(values, np.float32) for name, values in columns.items()}
+        measured = metrics.evaluate(spec.task, spec.target, found, targets)
+        losses = metrics.row_losses(spec.task, spec.target, found, targets)
+        groups = bootstrap.groups_of_equal(instances.matrix)
+        bounds = bootstrap.interval(losses, groups)
+        return (
+            measured
+            | {"rows": len(targets), "comparison": _comparison(servable, measured, bounds, groups.max() + 1)}
+            | {"baseline": metrics.evaluate(spec.task, spec.target, constant, targets)}
+            | _identity(servable)
+        )
+
+    return Job(outputs, instances.cells, answer)
 
 
 def _comparison(
@@ -89,45 +118,60 @@ def _comparison(
     return {"metric": metric} | found.model_dump() | said
 
 
-def explain(servable: Servable, instances: Instances, _: Parameters) -> dict[str, Any]:
+def explain(servable: Servable, instances: Instances, _: Parameters) -> Job:
     """Say for each instance which feature moved its prediction by how much (`ExplainResponse`).
 
     Raises TooLarge.
     """
     spec = servable.spec
-    if len(instances.matrix) > MAX_EXPLAINED:
+    if instances.rows > MAX_EXPLAINED:
         raise TooLarge(f"A request may explain at most {MAX_EXPLAINED:,} instances; send fewer at a time.")
-    outputs = servable.explain(instances.matrix)
     names = [feature.name for feature in spec.features]
-    baseline = float(outputs["baseline_prediction"][0])
-    pairs = zip(outputs["attributions"].tolist(), outputs["prediction"].tolist(), strict=True)
-    explanations = [
-        {
-            "attributions": dict(zip(names, attributions, strict=True)),
-            "prediction": prediction,
-            "baseline_prediction": baseline,
-            "residual": prediction - baseline - sum(attributions),
+
+    def answer(columns: Columns) -> dict[str, Any]:
+        baseline = columns["baseline_prediction"][0]
+        pairs = zip(columns["attributions"], columns["prediction"], strict=True)
+        explanations = [
+            {
+                "attributions": dict(zip(names, attributions, strict=True)),
+                "prediction": prediction,
+                "baseline_prediction": baseline,
+                "residual": prediction - baseline - sum(attributions),
+            }
+            for attributions, prediction in pairs
+        ]
+        return _identity(servable) | {
+            "explained": spec.explained,
+            "baseline": {
+                feature.name: feature.value(code)
+                for feature, code in zip(spec.features, columns["baseline"][0], strict=True)
+            },
+            "explanations": _numbered(instances, explanations),
         }
-        for attributions, prediction in pairs
-    ]
-    return _identity(servable) | {
-        "explained": spec.explained,
-        "baseline": {
-            feature.name: feature.value(code)
-            for feature, code in zip(spec.features, outputs["baseline"][0].tolist(), strict=True)
-        },
-        "explanations": _numbered(instances, explanations),
-    }
+
+    return Job(explanations, instances.cells, answer, EXPLAINED_ROWS)
 
 
-def _predictions(servable: Servable, matrix: Matrix, coverage: float) -> list[dict[str, Any]]:
+def outputs(servable: Servable, matrix: Matrix) -> dict[str, Sequence[Any]]:
+    """The declared outputs for rows (n, d)."""
+    return {name: values.tolist() for name, values in servable.predict(matrix).items()}
+
+
+def predictions(servable: Servable, matrix: Matrix) -> Columns:
+    """The same, and for each row the features whose values are outside what training saw."""
+    return outputs(servable, matrix) | {OUTSIDE: servable.manifest.outside(matrix)}
+
+
+def explanations(servable: Servable, matrix: Matrix) -> Columns:
+    """Attributions and prediction of each row (n, d), the baseline row and its prediction."""
+    return {name: values.tolist() for name, values in servable.explain(matrix).items()}
+
+
+def _predictions(servable: Servable, columns: Columns, coverage: float) -> list[dict[str, Any]]:
     """The model's answer for each row, with how far the row is from those of training."""
-    spec, manifest = servable.spec, servable.manifest
-    outputs = servable.predict(matrix)
-    answers = spec.task.answers(spec.target, outputs, manifest.critical_at(coverage))
-    outside = outside_training(manifest, spec, matrix)
-    percentiles = outputs[DISTANCE.name].tolist()
-    for answer, names, percentile in zip(answers, outside, percentiles, strict=True):
+    spec = servable.spec
+    answers = spec.task.answers(spec.target, columns, servable.manifest.critical_at(coverage))
+    for answer, names, percentile in zip(answers, columns[OUTSIDE], columns[DISTANCE.name], strict=True):
         answer["applicability"] = {"outside": names, "distance_percentile": percentile}
     return answers
 
@@ -135,27 +179,14 @@ def _predictions(servable: Servable, matrix: Matrix, coverage: float) -> list[di
 def _reading(servable: Servable, parameters: PredictParameters) -> dict[str, Any]:
     """What predictions are to be read by (`Reading`)."""
     spec, manifest = servable.spec, servable.manifest
-    labels = [str(label) for label in spec.task.labels(spec.target)]
-    return _identity(servable) | {
+    labels = spec.task.labels(spec.target)
+    return {
+        "model": spec.name,
+        "version": servable.version,
         "threshold": spec.threshold,
-        "base_rate": dict(zip(labels, manifest.prior, strict=True)) if labels else None,
+        "base_rate": dict(zip(map(str, labels), manifest.prior, strict=True)) if labels else None,
         "coverage": parameters.coverage if manifest.critical else None,
     }
-
-
-def outside_training(manifest: Manifest, spec: ModelSpec, matrix: Matrix) -> list[list[str]]:
-    """Return for each row the features whose value training never came near: out of range, or a new level."""
-    seen = [manifest.seen[feature.name] for feature in spec.features]
-    low = np.asarray([column.low for column in seen], np.float32)
-    high = np.asarray([column.high for column in seen], np.float32)
-    outside = (matrix < low) | (matrix > high)
-    for column, summary in enumerate(seen):
-        if summary.levels is not None:
-            outside[:, column] |= ~np.isin(matrix[:, column], summary.levels)
-    found: list[list[str]] = [[] for _ in range(len(matrix))]
-    for row, column in np.argwhere(outside):
-        found[row].append(spec.features[column].name)
-    return found
 
 
 def _numbered(instances: Instances, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:

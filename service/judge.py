@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from service.errors import InvalidParameters, InvalidRows, MalformedBody, RefusedBody, TooLarge, Violation
-from service.features import Matrix, part_violations, to_matrix
+from service.features import Cells, Matrix, part_violations, to_cells
 from service.parameters import Parameters, option_violations, undefined_option
 from service.protocol import MAX_ROWS, EvaluateRequest, RowsRequest, target_type
 from service.spec import ModelSpec
@@ -29,13 +29,29 @@ SIZES = ("too_short", "too_long")
 MAX_FAULTS = 10_000
 
 
-@dataclass(frozen=True)
-class Instances:
-    """A validated request: float32 (n, d) rows and, where the body brought them, n codes and n ids."""
+class Instances(NamedTuple):
+    """A validated request: n rows and, where the body brought them, n target codes and n ids."""
 
-    matrix: Matrix
+    cells: Cells
     targets: NDArray[np.float64] | None = None
     ids: Sequence[int] | None = None
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return len(self.cells)
+
+    @property
+    def matrix(self) -> Matrix:
+        """The rows as float32 (n, d)."""
+        return np.asarray(self.cells, np.float32)
+
+    def parts(self, rows: int) -> Iterator["Instances"]:
+        """Yield the same instances, at most `rows` at a time."""
+        for start in range(0, len(self.cells), rows):
+            part = slice(start, start + rows)
+            targets = None if self.targets is None else self.targets[part]
+            yield Instances(self.cells[part], targets, None if self.ids is None else self.ids[part])
 
 
 # What a request asks: rows, and how they are to be answered.
@@ -67,7 +83,8 @@ class Judge:
         if not body.strip():
             raise MalformedBody(f"The body is empty; send {self._shape}.")
         try:
-            return self._asked(self.request.model_validate_json(body))
+            # model_validate_json itself would look for options that are never given.
+            return self._asked(self.request.__pydantic_validator__.validate_json(body))
         except ValidationError as error:
             faults = _faults(error)
             if faults[0]["type"] == "json_invalid":
@@ -83,9 +100,9 @@ class Judge:
             raise self._refusal(_faults(error), document) from None
 
     def _asked(self, request: RowsRequest[Any], ids: Sequence[int] | None = None) -> Asked:
-        matrix = to_matrix(self.spec.row, request.instances)
-        refuse(list(islice(part_violations(self.spec.row, matrix), MAX_VIOLATIONS)))
-        return Instances(matrix, self._codes(request), ids), request.parameters
+        cells = to_cells(self.spec.row, request.instances)
+        refuse(list(islice(part_violations(self.spec.row, cells), MAX_VIOLATIONS)))
+        return Instances(cells, self._codes(request), ids), request.parameters
 
     def _codes(self, request: RowsRequest[Any]) -> NDArray[np.float64] | None:
         """The targets as codes, (n,), where the request carries them."""

@@ -7,14 +7,16 @@ import hashlib
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise, zip_longest
+from functools import cached_property
+from itertools import compress, pairwise, zip_longest
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 from pydantic import ValidationError
 
 from service.errors import ArtifactRejected
-from service.features import Feature
+from service.features import Feature, Matrix
 from service.quality import Part, Quality
 from service.spec import DISTANCE, ModelSpec
 from service.tasks import COVERAGES, Critical, Output
@@ -162,7 +164,38 @@ class Manifest(Part):
 
     def critical_at(self, coverage: float) -> Critical | None:
         """The critical values of one of COVERAGES; None where the task has neither intervals nor sets."""
-        return Critical(coverage, self.critical[str(coverage)]) if self.critical else None
+        return self._criticals.get(coverage)
+
+    @cached_property
+    def _criticals(self) -> dict[float, Critical]:
+        return {
+            float(coverage): Critical(float(coverage), values) for coverage, values in self.critical.items()
+        }
+
+    def outside(self, matrix: Matrix) -> list[list[str]]:
+        """Name for each row (n, d) the features whose value training never came near: range or level."""
+        low, high, new = self._seen
+        found = (matrix < low) | (matrix > high)
+        for column, code in new:
+            found[:, column] |= matrix[:, column] == code
+        if not found.any():
+            return [[] for _ in matrix]
+        names = [feature.name for feature in self.features]
+        return [list(compress(names, row)) for row in found.tolist()]
+
+    @cached_property
+    def _seen(self) -> tuple[Matrix, Matrix, list[tuple[int, int]]]:
+        """The lowest and the highest codes seen, (d,) each, and the column and code of each unseen level."""
+        seen = [self.seen[feature.name] for feature in self.features]
+        low = np.asarray([column.low for column in seen], np.float32)
+        high = np.asarray([column.high for column in seen], np.float32)
+        new = [
+            (column, code)
+            for column, feature in enumerate(self.features)
+            for code in feature.levels.values()
+            if code not in (seen[column].levels or ())
+        ]
+        return low, high, new
 
     def write(self, folder: Path) -> None:
         """Write `folder`/manifest.json, indented, to be read and compared by people too."""

@@ -11,16 +11,18 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import (
+    CallerGone,
+    DeadlineExceeded,
     InvalidParameters,
     InvalidRows,
     MalformedBody,
     ModelFailure,
     NotReady,
+    Overloaded,
     RefusedBody,
     ServiceError,
     TooLarge,
@@ -34,7 +36,10 @@ from service.errors import (
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_S = "5"
+# A version takes seconds to load, a queue less than one to empty.
+RETRY_AFTER_S = {HTTPStatus.SERVICE_UNAVAILABLE: "5", HTTPStatus.TOO_MANY_REQUESTS: "1"}
+# What nginx logs for a client that went away before its answer.
+CLIENT_CLOSED = 499
 
 STATUS: dict[type[ServiceError], HTTPStatus] = {
     MalformedBody: HTTPStatus.BAD_REQUEST,
@@ -45,8 +50,10 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     UnsupportedMedia: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     InvalidRows: HTTPStatus.UNPROCESSABLE_ENTITY,
     InvalidParameters: HTTPStatus.UNPROCESSABLE_ENTITY,
+    Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
     ModelFailure: HTTPStatus.INTERNAL_SERVER_ERROR,
     NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
 }
 
 TITLES: dict[int, str] = {
@@ -56,8 +63,10 @@ TITLES: dict[int, str] = {
     413: "The body is too large",
     415: "This media type is not read here",
     422: "A value breaks the declaration",
+    429: "Too much is waiting",
     500: "The service failed",
     503: "Not ready",
+    504: "The time is over",
 }
 
 
@@ -98,7 +107,7 @@ def problem(
         instance=f"urn:request:{request_id}",
         errors=[Fault(pointer=v.pointer, detail=v.detail, code=v.code) for v in violations] or None,
     )
-    extra = {"Retry-After": RETRY_AFTER_S} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    extra = {"Retry-After": RETRY_AFTER_S[HTTPStatus(status)]} if status in RETRY_AFTER_S else {}
     content = body.model_dump_json(exclude_none=True)
     return Response(content, status, {**extra, **(headers or {})}, MEDIA_TYPE)
 
@@ -110,13 +119,20 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _path_error)
 
 
-async def _service_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ServiceError)
+def of(scope: Scope, error: ServiceError) -> Response:
+    """The problem that an exception is to this request's caller."""
+    if isinstance(error, CallerGone):
+        return Response(status_code=CLIENT_CLOSED)  # nobody reads it but the log
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        return _failure(request.scope, error)
+        return _failure(scope, error)
     violations = error.violations if isinstance(error, RefusedBody) else ()
-    return problem(_request_id(request.scope), _words(error), status, str(error), violations)
+    return problem(_request_id(scope), _words(error), status, str(error), violations)
+
+
+async def _service_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServiceError)
+    return of(request.scope, error)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -149,6 +165,9 @@ class LastResort:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; answer a problem if it fails before the response has begun."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
         started = False
 
         async def noting(message: Message) -> None:
@@ -158,24 +177,21 @@ class LastResort:
 
         try:
             await self.app(scope, receive, noting)
-        except ClientDisconnect:
-            return  # nobody is there to be answered, and nothing is wrong with us
-        except asyncio.CancelledError:
-            # The server ends requests that outlast SHUTDOWN_TIMEOUT_S.
-            detail = "The service is shutting down and could not finish in time; send the request again."
-            status = HTTPStatus.SERVICE_UNAVAILABLE
-            response = problem(_request_id(scope), "shutting down", status, detail)
-        except Exception as error:
-            if scope["type"] != "http":
-                raise
-            response = _failure(scope, error)
-        else:
-            return
-        if not started:
-            await response(scope, receive, send)
+        except (Exception, asyncio.CancelledError) as error:
+            if not started:
+                await unexpected(scope, error)(scope, receive, send)
 
 
-def _failure(scope: Scope, error: Exception) -> Response:
+def unexpected(scope: Scope, error: BaseException) -> Response:
+    """The problem of an exception that nobody raised on purpose."""
+    if isinstance(error, asyncio.CancelledError):
+        # The server ends requests that outlast SHUTDOWN_TIMEOUT_S.
+        detail = "The service is shutting down and could not finish in time; send the request again."
+        return problem(_request_id(scope), "shutting down", HTTPStatus.SERVICE_UNAVAILABLE, detail)
+    return _failure(scope, error)
+
+
+def _failure(scope: Scope, error: BaseException) -> Response:
     frames = traceback.extract_tb(error.__traceback__)
     place = " < ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(frames))
     request_id = _request_id(scope)

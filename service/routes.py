@@ -3,27 +3,41 @@
 Knows HTTP; what a body means is judged in `judge`, what an answer is in `inference`.
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from email.message import Message
 from functools import lru_cache
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, FastAPI, Path, Request
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
-from pydantic_core import to_json
-from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import QueryParams
 from starlette.responses import RedirectResponse, Response
+from starlette.types import Receive, Scope, Send
 
+from service import problems
 from service.actions import NAMES, Action
 from service.card import Card, card
 from service.catalogue import Catalogue, ModelDescription, catalogue, describe
-from service.errors import MalformedBody, NotReady, UnknownDrawing, UnsupportedMedia
+from service.engine import Answer
+from service.errors import (
+    CallerGone,
+    MalformedBody,
+    NotReady,
+    ServiceError,
+    TooLarge,
+    UnknownDrawing,
+    UnsupportedMedia,
+)
+from service.features import number
 from service.judge import Asked, Judge
 from service.openapi import CSV, JSON, described
 from service.parameters import from_query
 from service.problems import Problem
 from service.registry import VERSION, Registry
+from service.settings import Settings
 from service.spec import ModelSpec
 from service.table import read_csv
 from service.telemetry import Telemetry
@@ -33,6 +47,7 @@ Version = Annotated[
     str, Path(pattern=f"^{VERSION}$", description="a served version, as GET /models lists them")
 ]
 CHARSETS = ("utf-8", "utf8", "us-ascii")
+TIMEOUT_HEADER = b"request-timeout"
 # An SVG can carry a script: it is shown, and never run.
 DRAWN_ONLY = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox"}
 DRAWINGS = {".png": "image/png", ".svg": "image/svg+xml"}
@@ -42,8 +57,10 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     413: {"model": Problem, "description": "too many bytes, rows or points"},
     415: {"model": Problem, "description": "neither application/json nor text/csv"},
     422: {"model": Problem, "description": "a value or an option breaks the declaration"},
+    429: {"model": Problem, "description": "too many rows are waiting"},
     500: {"model": Problem, "description": "a bug, with an id and nothing else"},
     503: {"model": Problem, "description": "no version of this model is ready"},
+    504: {"model": Problem, "description": "no answer in the time that the request had"},
 }
 
 
@@ -67,10 +84,10 @@ def model_routes(spec: ModelSpec, offered: Sequence[Action]) -> APIRouter:
 
 def _add_action(router: APIRouter, action: Action) -> None:
     async def newest(request: Request) -> Response:
-        return await _answer(request, action, None)
+        return Response(await answer(action, request.scope, request.receive, None), media_type=JSON)
 
     async def pinned(request: Request, version: Version) -> Response:
-        return await _answer(request, action, int(version))
+        return Response(await answer(action, request.scope, request.receive, int(version)), media_type=JSON)
 
     for path, endpoint in ((f"/{action.name}", newest), (f"/versions/{{version}}/{action.name}", pinned)):
         router.add_api_route(
@@ -116,44 +133,139 @@ def _drawing(request: Request, spec: ModelSpec, version: int | None, file: str) 
     return Response(drawings[file], media_type=media_type, headers=DRAWN_ONLY)
 
 
-async def _answer(request: Request, action: Action, version: int | None) -> Response:
-    registry, telemetry = _state(request)
-    servable = registry.servable(action.judge.spec.name, version)
-    read = _reader(request, action.judge)
-    body = await request.body()
+@dataclass(frozen=True)
+class Shortcut:
+    """A path without parameters, which is also its route's template, and what is asked there."""
 
-    def work() -> bytes:
-        instances, parameters = read(body)
-        answer = action.answer(servable, instances, parameters)
-        labels = (servable.spec.name, servable.version, action.name)
-        telemetry.rows.labels(*labels).inc(len(instances.matrix))
-        return to_json(answer)
-
-    # A large body must not stop the loop from answering /health.
-    return Response(await run_in_threadpool(work), media_type="application/json")
+    path: str
+    action: Action
 
 
-def _reader(request: Request, judge: Judge) -> Callable[[bytes], Asked]:
+class Shortcuts:
+    """Answers the actions at their own paths. Pure ASGI.
+
+    The router would try a hundred patterns one after another, and FastAPI then analyse a request that
+    `answer` reads anyway: together that takes longer than an answer. Everything else passes.
+    """
+
+    def __init__(self, api: FastAPI, offered: Sequence[Action]) -> None:
+        """Pass to `api` what is not a POST to one of the actions' paths."""
+        self.api = api
+        paths = ((f"/models/{action.judge.spec.name}/{action.name}", action) for action in offered)
+        self.shortcuts = {path: Shortcut(path, action) for path, action in paths}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request, or pass it on."""
+        shortcut = self.shortcuts.get(scope["path"]) if scope.get("method") == "POST" else None
+        if shortcut is None:
+            await self.api(scope, receive, send)
+            return
+        # The log and the metrics know a request by its route.
+        scope["route"], scope["app"] = shortcut, self.api
+        try:
+            body = await answer(shortcut.action, scope, receive, None)
+        except CallerGone:
+            return  # nobody is there to be answered, and nothing is wrong with us
+        except ServiceError as error:
+            await problems.of(scope, error)(scope, receive, send)
+        except (Exception, asyncio.CancelledError) as error:
+            await problems.unexpected(scope, error)(scope, receive, send)
+        else:
+            headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+
+
+async def answer(action: Action, scope: Scope, receive: Receive, version: int | None) -> bytes:
+    """Do what a request asks, body to body. Raises ServiceError."""
+    state = scope["app"].state
+    settings: Settings = state.settings
+    servable = state.registry.servable(action.judge.spec.name, version)
+    headers = dict(scope["headers"])
+    read = _reader(headers, scope["query_string"], action.judge)
+    caller = HttpCaller(receive, _timeout(headers, settings.request_timeout_s))
+    body = await body_of(headers, receive, settings.max_body_bytes)
+    answered: Answer = await state.engine.answer(action, servable, read, body, caller)
+    state.telemetry.count_rows(servable.spec.name, servable.version, action.name, answered.instances)
+    return answered.body
+
+
+class HttpCaller:
+    """A client that has sent its whole request, and waits."""
+
+    def __init__(self, receive: Receive, timeout: float) -> None:
+        """Give the client `timeout` seconds from now."""
+        self._receive = receive
+        self.deadline = asyncio.get_running_loop().time() + timeout
+
+    def gave_up(self) -> bool:
+        """Whether the connection is closed: after the body nothing but that can be received."""
+        receiving = self._receive().__await__()
+        try:
+            next(receiving)
+        except StopIteration:
+            return True
+        receiving.close()
+        return False
+
+    async def gone(self) -> None:
+        """Return when the connection is closed."""
+        await self._receive()
+
+
+async def body_of(headers: Mapping[bytes, bytes], receive: Receive, most: int) -> bytes:
+    """The whole body of a request, of at most so many bytes, announced or not.
+
+    Raises TooLarge before it has read more, and CallerGone if the client leaves before it has sent all.
+    """
+    announced = headers.get(b"content-length", b"0")
+    size = int(announced) if announced.isdigit() else 0
+    read, parts, more = 0, list[bytes](), True
+    while more or read > most:
+        if max(size, read) > most:
+            raise TooLarge(f"A body may have at most {most:,} bytes; send fewer rows at a time.")
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise CallerGone
+        parts.append(message.get("body", b""))
+        read += len(parts[-1])
+        more = message.get("more_body", False)
+    return b"".join(parts) if len(parts) > 1 else parts[0]
+
+
+def _timeout(headers: Mapping[bytes, bytes], longest: float) -> float:
+    """The seconds that a request has: the client's own if they are fewer. Raises MalformedBody."""
+    asked = headers.get(TIMEOUT_HEADER)
+    if asked is None:
+        return longest
+    seconds = number(asked.decode("latin-1"))
+    if isinstance(seconds, str) or not seconds > 0:
+        raise MalformedBody(
+            "The header Request-Timeout is no number of seconds above 0; mend it or leave it out."
+        )
+    return min(seconds, longest)
+
+
+def _reader(headers: Mapping[bytes, bytes], query: bytes, judge: Judge) -> Callable[[bytes], Asked]:
     """What reads this request's media type. Raises UnsupportedMedia or MalformedBody."""
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise UnsupportedMedia("The body has a Content-Encoding; send it as it is.")
-    media, charset = _content_type(request.headers.get("content-type", ""))
+    media, charset = _content_type(headers.get(b"content-type", b""))
     if media not in (JSON, CSV) or charset not in CHARSETS:
         raise UnsupportedMedia("Send Content-Type: application/json or text/csv, in UTF-8.")
-    pairs = request.query_params.multi_items()
     if media == CSV:
-        options = from_query(pairs)
+        options = from_query(QueryParams(query).multi_items())
         return lambda body: read_csv(judge, body, options)
-    if pairs:
+    if query:
         raise MalformedBody("There is a query, but a JSON body has its options in `parameters`; move them.")
     return judge.json
 
 
 @lru_cache(maxsize=64)
-def _content_type(header: str) -> tuple[str, str]:
+def _content_type(header: bytes) -> tuple[str, str]:
     """The media type and the charset in lower case; other parameters mean nothing here."""
     message = Message()
-    message["content-type"] = header
+    message["content-type"] = header.decode("latin-1")
     # Without a header the standard library would assume text/plain.
     media = message.get_content_type() if header else ""
     return media, str(message.get_content_charset("utf-8"))

@@ -4,8 +4,9 @@ The only module of the service that imports TensorFlow. Knows the artifact's lay
 same folder that TensorFlow Serving loads); knows nothing of HTTP.
 """
 
+import ctypes
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from service.errors import ArtifactRejected, DeviceUnavailable, ModelFailure
 from service.features import Matrix
@@ -25,12 +27,19 @@ from service.tasks import Outputs
 
 PREDICT = "serving_default"
 EXPLAIN = "explain"
-# What `explain` answers for each row, where the rest is the baseline's.
-PER_ROW = ("attributions", "prediction")
-# Rows of one call: bounds the memory of a request, whatever its size. A kernel machine holds a distance to
-# each of its 5,320 centres for each row, and an explanation takes each row along a path of 128 nodes.
-PREDICT_ROWS = 1024
-EXPLAIN_ROWS = 8
+# glibc's mallopt: a larger buffer than this is mapped, faulted in page by page and given back at every use,
+# which takes most of the time of a kernel machine's graph. 32 MiB is the most that glibc allows.
+M_MMAP_THRESHOLD, MAPPED_FROM = -3, 32 * 2**20
+# Freed memory at the top of the heap goes back to the system from here on.
+M_TRIM_THRESHOLD, KEPT = -1, 64 * 2**20
+
+
+def keep_buffers() -> None:
+    """Let glibc use freed buffers again; elsewhere do nothing. To be called before the first operation."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt:
+        mallopt(M_MMAP_THRESHOLD, MAPPED_FROM)
+        mallopt(M_TRIM_THRESHOLD, KEPT)
 
 
 def choose_device(choice: Literal["cpu", "gpu", "auto"]) -> str:
@@ -70,22 +79,19 @@ class SavedModelServable:
         self.card = (folder / "card.md").read_text(encoding="utf-8")
         drawings = (drawing.file for drawing in self.manifest.provenance.drawings)
         self.drawings: Mapping[str, bytes] = {file: (folder / file).read_bytes() for file in drawings}
-        # A signature does not keep its model alive; hold both.
-        self._loaded = tf.saved_model.load(str(folder))
-        self._predict = self._signature(PREDICT)
-        self._explain = self._signature(EXPLAIN)
+        loaded = tf.saved_model.load(str(folder))
+        self._predict = self._signature(loaded, PREDICT)
+        self._explain = self._signature(loaded, EXPLAIN)
         _reject(self._golden_differences())
         _reject(self._explain_differences())
 
     def predict(self, matrix: Matrix) -> Outputs:
         """Return the named outputs for float32 rows (n, d). Raises ModelFailure if any is not finite."""
-        parts = [self._call(self._predict, rows) for rows in _split(matrix, PREDICT_ROWS)]
-        return _joined(parts, [output.name for output in self.spec.outputs])
+        return self._call(self._predict, matrix)
 
     def explain(self, matrix: Matrix) -> Outputs:
         """Return `attributions` (n, d), `prediction` (n,), `baseline` (1, d), `baseline_prediction` (1,)."""
-        parts = [self._call(self._explain, rows) for rows in _split(matrix, EXPLAIN_ROWS)]
-        return {**parts[0], **_joined(parts, [name for name in PER_ROW if name in parts[0]])}
+        return self._call(self._explain, matrix)
 
     def _call(self, signature: "Signature", matrix: Matrix) -> Outputs:
         try:
@@ -98,10 +104,10 @@ class SavedModelServable:
             raise ModelFailure(f"{self.spec.name}/{self.version}: the graph answered a non-finite number")
         return outputs
 
-    def _signature(self, name: str) -> "Signature":
-        if name not in self._loaded.signatures:
+    def _signature(self, loaded: Any, name: str) -> "Signature":
+        if name not in loaded.signatures:
             raise ArtifactRejected(f"the SavedModel has no signature `{name}`; export the model again")
-        signature = self._loaded.signatures[name]
+        signature = loaded.signatures[name]
         _, inputs = signature.structured_input_signature
         expected = {"x": ((None, len(self.spec.features)), tf.float32)}
         found = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in inputs.items()}
@@ -145,34 +151,24 @@ class SavedModelServable:
 
 
 class Signature:
-    """A signature of a SavedModel, called as the one operation that it is.
+    """A signature of a SavedModel, called as the one operation that it is, its variables made constants.
 
-    Called by keyword, as TensorFlow shows it, one row takes two to three times as long: binding
-    the argument and packing the outputs costs more than a small net (scripts/bench --graph).
+    Called by keyword, as TensorFlow shows it, one row takes two to three times as long: binding the
+    argument and packing the outputs costs more than a small net. Reading variables, which TensorFlow
+    cannot fold, costs another 30 microseconds a call (benchmarks/NOTES.md).
     """
 
     def __init__(self, function: Any) -> None:
-        """Take `function` of one argument, x; it must outlive this, with the variables that it holds."""
-        self._function = function
-        self._variables = list(function.captured_inputs)
+        """Take `function` of one argument, x; the model that it comes from need not outlive this."""
+        self._function = convert_variables_to_constants_v2(function)
         # The graph's outputs stand in the order of their sorted names.
         self._names = sorted(function.structured_outputs)
-        self._types = [tensor.dtype for tensor in function.outputs]
+        self._types = [tensor.dtype for tensor in self._function.outputs]
 
     def __call__(self, matrix: Matrix) -> Outputs:
         """Return the named outputs for float32 rows (n, d)."""
-        tensors = tf.raw_ops.StatefulPartitionedCall(
-            args=[tf.constant(matrix), *self._variables], Tout=self._types, f=self._function
-        )
+        tensors = tf.raw_ops.PartitionedCall(args=[tf.constant(matrix)], Tout=self._types, f=self._function)
         return {name: tensor.numpy() for name, tensor in zip(self._names, tensors, strict=True)}
-
-
-def _split(matrix: Matrix, rows: int) -> list[Matrix]:
-    return [matrix[start : start + rows] for start in range(0, len(matrix), rows)]
-
-
-def _joined(parts: Sequence[Outputs], names: list[str]) -> Outputs:
-    return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
 def _reject(reasons: list[str]) -> None:

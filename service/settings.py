@@ -29,6 +29,14 @@ class Settings(BaseSettings):
     artifacts: Path = Field(Path("artifacts"), description="folder of <model>/<version>/ (ARTIFACTS)")
     device: Literal["cpu", "gpu", "auto"] = Field("auto", description="where TensorFlow computes (DEVICE)")
     max_body_bytes: int = Field(64 * 2**20, ge=1, description="larger bodies get 413 (MAX_BODY_BYTES)")
+    max_waiting_rows: int = Field(
+        500_000,
+        ge=1,
+        description="rows that may wait or be computed at a time; beyond: 429 (MAX_WAITING_ROWS)",
+    )
+    request_timeout_s: float = Field(
+        60, gt=0, description="seconds until a request without an answer gets 504 (REQUEST_TIMEOUT_S)"
+    )
     shutdown_timeout_s: int = Field(
         30, ge=1, description="seconds that requests in flight get after SIGTERM (SHUTDOWN_TIMEOUT_S)"
     )

@@ -71,7 +71,7 @@ class ModelSpec:
     @cached_property
     def parts(self) -> tuple[Feature, ...]:
         """The features that are a part of another one."""
-        return tuple(feature for feature in self.features if feature.at_most)
+        return tuple(feature for feature, _, _ in self.row.parts())
 
     @cached_property
     def outputs(self) -> tuple[Output, ...]:

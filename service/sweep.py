@@ -65,9 +65,7 @@ def swept_values(feature: Feature, seen: Seen, points: int) -> NDArray[np.float3
 
 def exceeding(spec: ModelSpec, matrix: Matrix) -> NDArray[np.bool_]:
     """Which rows have a part that exceeds its whole, (n,)."""
-    position = {feature.name: column for column, feature in enumerate(spec.features)}
     found = np.zeros(len(matrix), bool)
-    for part in spec.parts:
-        assert part.at_most is not None, "spec.parts are those that are a part of something"
-        found |= matrix[:, position[part.name]] > matrix[:, position[part.at_most]]
+    for _, part, whole in spec.row.parts():
+        found |= matrix[:, part] > matrix[:, whole]
     return found

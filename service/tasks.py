@@ -4,7 +4,8 @@ A task says which outputs the graph has, how they read as an answer, and what th
 would answer. Knows the vocabulary of features; knows nothing of HTTP, TensorFlow or files.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -15,6 +16,8 @@ from pydantic import BaseModel, Field, create_model
 from service.features import Feature, Value
 
 Outputs = Mapping[str, NDArray[np.float32]]
+# The same as lists, which are quicker to word.
+Columns = Mapping[str, Sequence[Any]]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -99,19 +102,21 @@ class Binary:
         """The scalar output that attributions add up to."""
         return self.event
 
-    def answers(self, target: Feature, outputs: Outputs, critical: Critical | None) -> list[dict[str, Any]]:
+    def answers(self, target: Feature, columns: Columns, critical: Critical | None) -> list[dict[str, Any]]:
         """One answer a row: the outcome at the threshold, the probabilities, the set."""
-        levels = self.labels(target)
-        # In float64, as the metrics compare: float32 would round the threshold too.
-        events = outputs[self.event].astype(np.float64) >= self.threshold.value
-        columns = [(output.name, outputs[output.name].tolist()) for output in self.outputs(target)]
-        answers = [
-            {target.name: levels[event]} | {name: values[row] for name, values in columns}
-            for row, event in enumerate(events.tolist())
+        survived, happened = labels = self.labels(target)
+        # Python's floats are float64, as the metrics compare: float32 would round the threshold too.
+        events = columns[self.event]
+        answers: list[dict[str, Any]] = [
+            {target.name: happened if event >= self.threshold.value else survived, self.event: event}
+            for event in events
         ]
-        if critical is None:
-            return answers
-        return _with_sets(answers, levels, self.shares(target, outputs), critical)
+        if self.complement:
+            for answer, complement in zip(answers, columns[self.complement], strict=True):
+                answer[self.complement] = complement
+        if critical:
+            _add_sets(answers, labels, ((1 - event, event) for event in events), critical)
+        return answers
 
     def shares(self, target: Feature, outputs: Outputs) -> NDArray[np.float64]:
         """The probabilities of the classes, float64 (n, 2)."""
@@ -177,17 +182,21 @@ class Regression:
         """The scalar output that attributions add up to."""
         return target.name
 
-    def answers(self, target: Feature, outputs: Outputs, critical: Critical | None) -> list[dict[str, Any]]:
+    def answers(self, target: Feature, columns: Columns, critical: Critical | None) -> list[dict[str, Any]]:
         """One answer a row: the target's real value, its median and spread, the interval."""
-        columns = [(output.name, outputs[output.name].tolist()) for output in self.outputs(target)]
-        answers = [{name: values[row] for name, values in columns} for row in range(len(columns[0][1]))]
-        if critical is None:
-            return answers
-        low, high = (bound.tolist() for bound in self.interval(target, outputs, critical))
-        return [
-            answer | {"interval": {"low": low[row], "high": high[row], "coverage": critical.coverage}}
-            for row, answer in enumerate(answers)
-        ]
+        names = (target.name, f"median_{target.name}", "standard_deviation")
+        rows = zip(*(columns[name] for name in names), strict=True)
+        answers: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in rows]
+        if critical:
+            least, most = self._bounds(target)
+            for answer in answers:
+                centre, reach = answer[target.name], critical.values[0] * answer["standard_deviation"]
+                answer["interval"] = {
+                    "low": max(centre - reach, least),
+                    "high": min(centre + reach, most),
+                    "coverage": critical.coverage,
+                }
+        return answers
 
     def interval(
         self, target: Feature, outputs: Outputs, critical: Critical
@@ -195,9 +204,15 @@ class Regression:
         """The bounds of the interval of each row, (n,) each, within what the target can be."""
         centre = outputs[target.name].astype(np.float64)
         reach = critical.values[0] * outputs["standard_deviation"].astype(np.float64)
-        low = -np.inf if target.low is None else target.low
-        high = np.inf if target.high is None else target.high
-        return np.maximum(centre - reach, low), np.minimum(centre + reach, high)
+        least, most = self._bounds(target)
+        return np.maximum(centre - reach, least), np.minimum(centre + reach, most)
+
+    def _bounds(self, target: Feature) -> tuple[float, float]:
+        """Between what the target can be."""
+        return (
+            -math.inf if target.low is None else target.low,
+            math.inf if target.high is None else target.high,
+        )
 
     def fields(self, target: Feature) -> dict[str, Any]:
         """The answer's fields, for its pydantic model."""
@@ -261,23 +276,22 @@ class Multiclass:
         """The scalar output that attributions add up to."""
         return f"mean_{target.name}"
 
-    def answers(self, target: Feature, outputs: Outputs, critical: Critical | None) -> list[dict[str, Any]]:
+    def answers(self, target: Feature, columns: Columns, critical: Critical | None) -> list[dict[str, Any]]:
         """One answer a row: the most probable class, every class's probability, the mean, the set."""
         names = [str(label) for label in self.classes]
-        probabilities = outputs["probabilities"]
-        best = probabilities.argmax(axis=1).tolist()
-        means = outputs[f"mean_{target.name}"].tolist()
-        answers = [
+        mean = f"mean_{target.name}"
+        shares = columns["probabilities"]
+        answers: list[dict[str, Any]] = [
             {
-                target.name: self.classes[best[row]],
-                "probabilities": dict(zip(names, shares, strict=True)),
-                f"mean_{target.name}": means[row],
+                target.name: self.classes[row.index(max(row))],
+                "probabilities": dict(zip(names, row, strict=True)),
+                mean: value,
             }
-            for row, shares in enumerate(probabilities.tolist())
+            for row, value in zip(shares, columns[mean], strict=True)
         ]
-        if critical is None:
-            return answers
-        return _with_sets(answers, self.labels(target), self.shares(target, outputs), critical)
+        if critical:
+            _add_sets(answers, self.classes, shares, critical)
+        return answers
 
     def shares(self, target: Feature, outputs: Outputs) -> NDArray[np.float64]:
         """The probabilities of the classes, float64 (n, classes)."""
@@ -307,14 +321,17 @@ class Multiclass:
 Task = Binary | Regression | Multiclass
 
 
-def _with_sets(
-    answers: list[dict[str, Any]], labels: Sequence[Value], shares: NDArray[np.float64], critical: Critical
-) -> list[dict[str, Any]]:
-    inside = shares >= np.asarray(critical.values)
-    return [
-        answer | {"prediction_set": [label for label, one in zip(labels, row, strict=True) if one]}
-        for answer, row in zip(answers, inside.tolist(), strict=True)
-    ]
+def _add_sets(
+    answers: list[dict[str, Any]],
+    labels: Sequence[Value],
+    shares: Iterable[Sequence[float]],
+    critical: Critical,
+) -> None:
+    """Put into each answer the labels whose share reaches their critical value."""
+    bounds = tuple(zip(labels, critical.values, strict=True))
+    for answer, row in zip(answers, shares, strict=True):
+        pairs = zip(row, bounds, strict=True)
+        answer["prediction_set"] = [label for share, (label, bound) in pairs if share >= bound]
 
 
 def _set_field(label: Any, covered: str) -> dict[str, Any]:

@@ -4,18 +4,20 @@ Paths are logged by their route's template and methods only if they are HTTP's o
 what a caller typed.
 """
 
+import asyncio
 import logging
+import os
 import time
+from functools import cache
 from typing import Any
-from uuid import uuid4
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-log = logging.getLogger(__name__)
+from service.problems import CLIENT_CLOSED
 
-# What nginx logs for a client that went away before its answer.
-CLIENT_CLOSED = 499
+access = logging.getLogger("service.access")
+
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
@@ -26,10 +28,15 @@ def logging_config(level: str) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}, "lines": {}},
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "formatter": "line"},
+            "lines": {"class": "logging.StreamHandler", "formatter": "lines"},
+        },
         "loggers": {
             "service": stderr,
+            # A record of it is the whole lines of several requests.
+            "service.access": {"handlers": ["lines"], "propagate": False},
             "uvicorn": stderr,
             # Its line holds the path and the query as they were typed; ours has the route.
             "uvicorn.access": {"handlers": [], "propagate": False},
@@ -57,9 +64,52 @@ class Telemetry:
             "model_rows", "Rows answered", ["model", "version", "action"], registry=self.registry
         )
 
+        # What a label set counts in is looked up once.
+        self._of_request = cache(self._counted)
+        self._of_rows = cache(self.rows.labels)
+
+    def _counted(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+        return self.requests.labels(method, route, status), self.seconds.labels(route)
+
+    def count(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request that was answered, and how long it took."""
+        requests, durations = self._of_request(method, route, status)
+        requests.inc()
+        durations.observe(seconds)
+
+    def count_rows(self, model: str, version: int, action: str, rows: int) -> None:
+        """Count rows that were answered."""
+        self._of_rows(model, version, action).inc(rows)
+
     def page(self) -> bytes:
         """Every metric in Prometheus's text format."""
         return generate_latest(self.registry)
+
+
+class AccessLog:
+    """A line for each request, written once for each turn of the event loop: under load, many at a time.
+
+    A record of its own for each line would cost as much as the validation of a row.
+    """
+
+    def __init__(self) -> None:
+        """Start with no line to be written."""
+        self._lines: list[str] = []
+
+    def note(self, line: str) -> None:
+        """Write the line soon, if lines are wanted at all."""
+        if not access.isEnabledFor(logging.INFO):
+            return
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self._write)
+        self._lines.append(line)
+
+    def _write(self) -> None:
+        now = time.time()
+        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
+        head = f"{moment},{int(now % 1 * 1000):03d} INFO service.access "
+        access.info("\n".join([head + line for line in self._lines]))
+        self._lines.clear()
 
 
 class RequestLog:
@@ -69,13 +119,14 @@ class RequestLog:
         """Watch `app`."""
         self.app = app
         self.telemetry = telemetry
+        self.log = AccessLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, then log and count it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = uuid4().hex
+        request_id = os.urandom(16).hex()
         scope.setdefault("state", {})["request_id"] = request_id
         status = CLIENT_CLOSED
         began = time.perf_counter()
@@ -90,12 +141,8 @@ class RequestLog:
         try:
             await self.app(scope, receive, noting)
         finally:
-            self._note(scope, status, time.perf_counter() - began)
-
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
-        method = scope["method"] if scope["method"] in METHODS else "OTHER"
-        route = getattr(scope.get("route"), "path", "unmatched")
-        self.telemetry.requests.labels(method, route, status).inc()
-        self.telemetry.seconds.labels(route).observe(seconds)
-        request_id = scope["state"]["request_id"]
-        log.info("%s %s %d %.1f ms %s", method, route, status, seconds * 1e3, request_id)
+            seconds = time.perf_counter() - began
+            method = scope["method"] if scope["method"] in METHODS else "OTHER"
+            route = getattr(scope.get("route"), "path", "unmatched")
+            self.telemetry.count(method, route, status, seconds)
+            self.log.note(f"{method} {route} {status} {seconds * 1e3:.1f} ms {request_id}")

@@ -10,16 +10,17 @@ from pathlib import Path
 from threading import Thread
 
 import httpx
-from fastapi import FastAPI
+
+from service.app import Service
 
 ROOT = Path(__file__).parent.parent
 TIMEOUT_S = 60
 
 
 @asynccontextmanager
-async def client_of(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+async def client_of(app: Service) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the app in process; the app answers its own bugs, so they must not reach the client."""
-    async with app.router.lifespan_context(app):
+    async with app.api.router.lifespan_context(app.api):
         transport = httpx.ASGITransport(app, raise_app_exceptions=True)
         async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
             yield client

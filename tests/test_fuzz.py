@@ -120,7 +120,7 @@ def service() -> Iterator[tuple[asyncio.Runner, httpx.AsyncClient, Lines]]:
     root.addHandler(lines)
     root.setLevel(logging.DEBUG)
     with asyncio.Runner() as runner:
-        context = app.router.lifespan_context(app)
+        context = app.api.router.lifespan_context(app.api)
         runner.run(context.__aenter__())
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service")
         yield runner, client, lines

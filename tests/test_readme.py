@@ -72,7 +72,7 @@ def test_every_route_stands_in_the_readme() -> None:
     """The table of routes is the OpenAPI document's, with the model's name generalised."""
     routes = {
         f"{method.upper()} {re.sub('^/models/(' + '|'.join(MODELS) + ')', '/models/{model}', path)}"
-        for path, operations in create_app().openapi()["paths"].items()
+        for path, operations in create_app().api.openapi()["paths"].items()
         for method in operations
     }
 

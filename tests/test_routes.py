@@ -15,6 +15,7 @@ from servers import client_of
 from service.actions import NAMES, actions
 from service.app import create_app
 from service.features import Matrix
+from service.inference import CALL_ROWS
 from service.models import MODELS
 from service.protocol import PredictRequest
 from service.registry import Registry
@@ -142,7 +143,7 @@ async def test_a_service_without_models_is_not_ready() -> None:
 
 
 async def test_health_answers_while_a_large_request_is_computed() -> None:
-    """The graph runs beside the event loop: a probe must not wait for a client's 100,000 rows."""
+    """More rows than one call takes run beside the loop: a probe must not wait for a client's 100,000."""
     asked, released = Event(), Event()
 
     class Slow(MeanServable):
@@ -153,7 +154,7 @@ async def test_health_answers_while_a_large_request_is_computed() -> None:
 
     registry = Registry(MODELS)
     registry.add(Slow(MODELS["and_gate"]))
-    body = {"instances": [{"x1": 1, "x2": 1}]}
+    body = {"instances": [{"x1": 1, "x2": 1}] * (CALL_ROWS + 1)}
     async with client_of(create_app(Settings(), registry)) as client:
         slow = asyncio.create_task(client.post("/models/and_gate/predict", json=body))
         await asyncio.to_thread(asked.wait, 30)

@@ -1,0 +1,136 @@
+"""The coalescer: concurrent requests for one version of a model share one call of its graph.
+
+A call costs some hundred microseconds before it has computed a row. There is no timer: a call starts as
+soon as the event loop has read what had already arrived, so that a lone request waits for nobody, and what
+arrives while it runs goes together into the next one. Calls run on the loop and not on a thread: handing
+rows over and back costs more than a small call, and under load the loop's own work delays the way back
+(benchmarks/NOTES.md). Rows are validated before they come here.
+
+Knows asyncio and arrays; knows nothing of HTTP or TensorFlow.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from service.errors import CallerGone, DeadlineExceeded
+from service.features import Cells, Matrix
+from service.tasks import Columns
+
+# Turns of the event loop without a further arrival after which nobody is waited for. With one, 64 clients
+# share a call of 64 rows; with none, what happened to be read first went ahead: 20 to 30 rows.
+TURNS = 1
+
+
+class Caller(Protocol):
+    """Whoever waits for an answer; `deadline` is a time of the loop's clock."""
+
+    deadline: float
+
+    def gave_up(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        ...
+
+    async def gone(self) -> None:
+        """Return when nobody waits for the answer any more."""
+        ...
+
+
+class Waiting(NamedTuple):
+    """Rows in the queue."""
+
+    cells: Cells
+    caller: Caller
+    columns: asyncio.Future[Columns]
+
+
+class Coalescer:
+    """Answers each caller with the columns of exactly its rows, in order, from calls that are shared."""
+
+    def __init__(self, call: Callable[[Matrix], Columns], rows: int) -> None:
+        """Share calls of `call`, each of at most `rows` rows; it answers (n, d) with columns (n,)."""
+        self._call = call
+        self._rows = rows
+        self._queue: deque[Waiting] = deque()
+        self._queued = 0  # rows
+
+    async def __call__(self, cells: Cells, caller: Caller) -> Columns:
+        """Return the columns for n rows, n not above the rows of one call.
+
+        Raises DeadlineExceeded, and whatever the call raises for these rows alone. The rows of a caller that
+        gave up while others were computed are never computed; it gets CallerGone.
+        """
+        loop = asyncio.get_running_loop()
+        columns: asyncio.Future[Columns] = loop.create_future()
+        if not self._queue:
+            loop.call_soon(self._gather, 0, TURNS)
+        self._queue.append(Waiting(cells, caller, columns))
+        self._queued += len(cells)
+        return await columns
+
+    def _gather(self, before: int, turns: int) -> None:
+        """Compute what has arrived, once a call is full or the last turns brought nothing more."""
+        loop = asyncio.get_running_loop()
+        if self._queued > before:
+            turns = TURNS
+        if turns and self._queued < self._rows:
+            loop.call_soon(self._gather, self._queued, turns - 1)
+            return
+        taken = self._taken(loop.time())
+        if taken:
+            self._answer(taken)
+        if self._queue:
+            self._drop_vain(loop.time())
+            loop.call_soon(self._gather, self._queued, TURNS)
+
+    def _taken(self, now: float) -> list[Waiting]:
+        """The head of the queue, as far as it fits one call, but for those whose time is over."""
+        taken: list[Waiting] = []
+        free = self._rows
+        while self._queue and (not taken or len(self._queue[0].cells) <= free):
+            first = self._queue.popleft()
+            self._queued -= len(first.cells)
+            if first.caller.deadline < now:
+                _fail(first, DeadlineExceeded())
+            elif not first.columns.done():
+                taken.append(first)
+                free -= len(first.cells)
+        return taken
+
+    def _drop_vain(self, now: float) -> None:
+        """Drop those whose time is over, or whose caller gave up, while others were computed."""
+        for one in self._queue:
+            if one.caller.deadline < now:
+                _fail(one, DeadlineExceeded())
+            elif one.caller.gave_up():
+                _fail(one, CallerGone())
+        self._queue = deque(one for one in self._queue if not one.columns.done())
+        self._queued = sum(len(one.cells) for one in self._queue)
+
+    def _answer(self, taken: Sequence[Waiting]) -> None:
+        try:
+            columns = self._call(np.asarray([cell for one in taken for cell in one.cells], np.float32))
+        except Exception as error:
+            self._isolate(taken, error)
+            return
+        start = 0
+        for one in taken:
+            end = start + len(one.cells)
+            one.columns.set_result({name: values[start:end] for name, values in columns.items()})
+            start = end
+
+    def _isolate(self, taken: Sequence[Waiting], error: Exception) -> None:
+        """Let only those fail whose rows are at fault: whoever shared a call is computed again, alone."""
+        if len(taken) == 1:
+            _fail(taken[0], error)
+            return
+        for one in taken:
+            self._answer([one])
+
+
+def _fail(waiting: Waiting, error: Exception) -> None:
+    if not waiting.columns.done():
+        waiting.columns.set_exception(error)

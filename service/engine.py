@@ -1,0 +1,142 @@
+"""The engine: where what is asked of a model is computed, and when it is refused.
+
+A small request is judged and worded on the event loop and shares its call with others (`batching`). What
+takes long, be it many rows, an evaluation or an explanation, has a thread, so that the loop goes on
+answering; it goes in slices, and ends at the next one when nobody waits any more. One bound holds for all
+rows that wait or are being computed, whoever sent them.
+
+Knows asyncio and threads; knows nothing of HTTP or TensorFlow.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import chain
+from threading import Event
+from typing import NamedTuple
+
+import numpy as np
+from pydantic_core import to_json
+
+from service.actions import Action
+from service.batching import Caller, Coalescer
+from service.errors import CallerGone, DeadlineExceeded, Overloaded
+from service.inference import CALL_ROWS, Job, predictions
+from service.judge import Asked
+from service.protocol import MAX_ROWS
+from service.registry import Servable
+from service.tasks import Columns
+
+# A body of this size is judged before the loop is missed.
+SMALL_BODY = 64 * 1024
+# They share Python's lock with the loop: with more of them neither they nor the loop would be faster.
+THREADS = 4
+# Instances that are worded together: a large answer is held as its bytes and this many objects.
+SLICE = 1024
+
+Read = Callable[[bytes], Asked]
+
+
+class Answer(NamedTuple):
+    """An answer's JSON, and how many instances it answers."""
+
+    body: bytes
+    instances: int
+
+
+class Engine:
+    """Answers requests: small ones together, large ones beside them."""
+
+    def __init__(self, waiting_rows: int) -> None:
+        """Let at most `waiting_rows` rows wait or be computed at a time."""
+        self._free = waiting_rows
+        self._coalescers: dict[Servable, Coalescer] = {}
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="engine")
+
+    async def answer(
+        self, action: Action, servable: Servable, read: Read, body: bytes, caller: Caller
+    ) -> Answer:
+        """Read the body and answer it.
+
+        Raises what `read` and the action raise, Overloaded, DeadlineExceeded and CallerGone.
+        """
+        if len(body) > SMALL_BODY or not action.shared:
+            return await self._beside(
+                lambda stop: _large(action, servable, read(body), stop), rows_of(body), caller
+            )
+        asked = instances, parameters = read(body)
+        job = action.job(servable, instances, parameters)
+        rows = len(job.cells)
+        if rows > CALL_ROWS:
+            return await self._beside(lambda stop: _large(action, servable, asked, stop), rows, caller)
+        self._take(rows)
+        try:
+            columns = await self._coalescer(servable)(job.cells, caller)
+        finally:
+            self._free += rows
+        return Answer(to_json(job.answer(columns)), instances.rows)
+
+    def close(self) -> None:
+        """End the threads; what has not begun is dropped."""
+        self._threads.shutdown(cancel_futures=True)
+
+    async def _beside(self, work: Callable[[Event], Answer], rows: int, caller: Caller) -> Answer:
+        """Do the work on a thread, until it is done or nobody waits for it."""
+        self._take(rows)
+        loop = asyncio.get_running_loop()
+        stop = Event()
+        done = loop.run_in_executor(self._threads, work, stop)
+        gone = asyncio.ensure_future(caller.gone())
+        try:
+            left = caller.deadline - loop.time()
+            await asyncio.wait((done, gone), timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if done.done():
+                return done.result()
+            raise CallerGone if gone.done() else DeadlineExceeded
+        finally:
+            stop.set()
+            done.cancel()
+            gone.cancel()
+            self._free += rows
+
+    def _take(self, rows: int) -> None:
+        """Take the places of so many rows, to be given back. Raises Overloaded."""
+        if rows > self._free:
+            raise Overloaded("Too many rows are waiting for an answer; send these again a little later.")
+        self._free -= rows
+
+    def _coalescer(self, servable: Servable) -> Coalescer:
+        if servable not in self._coalescers:
+            self._coalescers[servable] = Coalescer(partial(predictions, servable), CALL_ROWS)
+        return self._coalescers[servable]
+
+
+def rows_of(body: bytes) -> int:
+    """How many rows a body seems to hold before it is read: objects of JSON, else lines of CSV."""
+    return min(body.count(b"{") or body.count(b"\n"), MAX_ROWS)
+
+
+def _large(action: Action, servable: Servable, asked: Asked, stop: Event) -> Answer:
+    """Answer on a thread: slice by slice where each instance is answered on its own, else as a whole."""
+    instances, parameters = asked
+    parts = instances.parts(SLICE) if action.listed else [instances]
+    jobs = (action.job(servable, part, parameters) for part in parts)
+    pieces = [to_json(job.answer(_columns(servable, job, stop))) for job in jobs]
+    return Answer(_joined(pieces, action.listed) if action.listed else pieces[0], instances.rows)
+
+
+def _columns(servable: Servable, job: Job, stop: Event) -> Columns:
+    """The columns of all rows of a job, call by call. Raises CallerGone when it is to stop."""
+    parts: list[Columns] = []
+    for start in range(0, len(job.cells), job.rows):
+        if stop.is_set():
+            raise CallerGone
+        parts.append(job.compute(servable, np.asarray(job.cells[start : start + job.rows], np.float32)))
+    return {name: list(chain.from_iterable(part[name] for part in parts)) for name in parts[0]}
+
+
+def _joined(pieces: list[bytes], listed: str) -> bytes:
+    """One answer of several that differ in their last field alone, the list `listed`."""
+    start = pieces[0].index(f'"{listed}":['.encode()) + len(listed) + 4
+    return b"".join([pieces[0][:-2], *(b"," + piece[start:-2] for piece in pieces[1:]), b"]}"])

@@ -1,0 +1,152 @@
+"""The coalescer: calls that are shared, rows that are not."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import inf
+
+import pytest
+
+from service.batching import Coalescer
+from service.errors import CallerGone, DeadlineExceeded
+from service.features import Matrix
+from service.tasks import Columns
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass
+class Waiter:
+    """A caller that has all the time in the world, and goes when it is told to."""
+
+    deadline: float = inf
+    left: bool = False
+
+    def gave_up(self) -> bool:
+        return self.left
+
+    async def gone(self) -> None:
+        raise AssertionError("the coalescer asks; it does not wait")
+
+
+@dataclass
+class Doubling:
+    """Doubles rows of one number, notes each call, and fails where a row is `broken`."""
+
+    broken: float = -1.0
+    calls: list[list[float]] = field(default_factory=list)
+
+    def __call__(self, matrix: Matrix) -> Columns:
+        self.calls.append(matrix[:, 0].tolist())
+        if self.broken in self.calls[-1]:
+            raise ZeroDivisionError
+        return {"double": (2 * matrix[:, 0]).tolist()}
+
+
+async def ask(coalescer: Coalescer, *rows: float, caller: Waiter | None = None) -> Sequence[float]:
+    return (await coalescer([[row] for row in rows], caller or Waiter()))["double"]
+
+
+async def test_what_arrives_together_shares_a_call_and_each_gets_its_own_rows_in_order() -> None:
+    """Three callers, six rows, one call."""
+    call = Doubling()
+    coalescer = Coalescer(call, rows=10)
+
+    answers = await asyncio.gather(ask(coalescer, 1, 2), ask(coalescer, 3), ask(coalescer, 6, 5, 4))
+
+    assert answers == [[2, 4], [6], [12, 10, 8]]
+    assert call.calls == [[1, 2, 3, 6, 5, 4]]
+
+
+async def test_a_lone_request_waits_for_no_clock() -> None:
+    """It is computed as soon as the loop has nothing else to do: within a few turns."""
+    call = Doubling()
+    answer = asyncio.create_task(ask(Coalescer(call, rows=10), 1))
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+    assert answer.done()
+
+
+async def test_a_call_takes_no_more_rows_than_it_may() -> None:
+    """What does not fit goes next, whole: rows of one caller are never parted."""
+    call = Doubling()
+    coalescer = Coalescer(call, rows=4)
+
+    answers = await asyncio.gather(ask(coalescer, 1, 2, 3), ask(coalescer, 4, 5), ask(coalescer, 6))
+
+    assert answers == [[2, 4, 6], [8, 10], [12]]
+    assert call.calls == [[1, 2, 3], [4, 5, 6]]
+
+
+async def test_a_failing_row_fails_its_own_caller_alone() -> None:
+    """Its neighbours in the call are computed again, each alone, and answered."""
+    coalescer = Coalescer(Doubling(broken=2), rows=10)
+
+    answers = await asyncio.gather(
+        ask(coalescer, 1), ask(coalescer, 2), ask(coalescer, 3), return_exceptions=True
+    )
+
+    assert (answers[0], answers[2]) == ([2], [6])
+    assert isinstance(answers[1], ZeroDivisionError)
+
+
+async def test_a_caller_that_gave_up_is_dropped_before_the_call() -> None:
+    """Rows that waited for another call are computed only if somebody still waits for them."""
+    call = Doubling()
+    coalescer = Coalescer(call, rows=2)
+
+    answers = await asyncio.gather(
+        ask(coalescer, 1, 2), ask(coalescer, 3, caller=Waiter(left=True)), ask(coalescer, 4),
+        return_exceptions=True,
+    )  # fmt: skip
+
+    assert isinstance(answers[1], CallerGone)
+    assert answers[2] == [8]
+    assert call.calls == [[1, 2], [4]]
+
+
+async def test_a_cancelled_request_is_dropped_before_the_call() -> None:
+    """A server that ends a request cancels its task."""
+    call = Doubling()
+    coalescer = Coalescer(call, rows=10)
+    cancelled = asyncio.create_task(ask(coalescer, 1))
+    kept = asyncio.create_task(ask(coalescer, 2))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+
+    assert await kept == [4]
+    assert call.calls == [[2]]
+
+
+async def test_a_deadline_that_has_passed_is_said_and_costs_no_call() -> None:
+    """Both at the head of the queue and behind what was computed first."""
+    call = Doubling()
+    coalescer = Coalescer(call, rows=2)
+    late = asyncio.get_running_loop().time() - 1
+
+    answers = await asyncio.gather(
+        ask(coalescer, 1, caller=Waiter(late)), ask(coalescer, 2, 3), ask(coalescer, 4, caller=Waiter(late)),
+        return_exceptions=True,
+    )  # fmt: skip
+
+    assert [type(answer) for answer in answers] == [DeadlineExceeded, list, DeadlineExceeded]
+    assert call.calls == [[2, 3]]
+
+
+async def test_the_loop_turns_between_two_calls() -> None:
+    """A long queue does not keep health checks from being answered."""
+    turns: list[int] = []
+
+    def call(matrix: Matrix) -> Columns:
+        turns.append(turn)
+        return {"double": [0] * len(matrix)}
+
+    coalescer = Coalescer(call, rows=1)
+    asked = asyncio.gather(*(ask(coalescer, row) for row in range(20)))
+    turn = 0
+    while not asked.done():
+        turn += 1
+        await asyncio.sleep(0)
+
+    assert len(set(turns)) == 20

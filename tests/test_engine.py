@@ -1,0 +1,203 @@
+"""Where requests are computed, what bounds them, and what ends them early; over HTTP."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from threading import Event
+
+import httpx
+import pytest
+
+from mean_servable import MeanServable
+from rows import document, refused
+from servers import client_of
+from service.app import create_app
+from service.errors import ModelFailure
+from service.features import Matrix
+from service.inference import CALL_ROWS
+from service.models import MODELS
+from service.registry import Registry
+from service.settings import Settings
+from service.tasks import Outputs
+
+pytestmark = pytest.mark.anyio
+
+GATE = MODELS["and_gate"]
+ROW = {"x1": 1, "x2": 1}
+PREDICT = "/models/and_gate/predict"
+
+
+class Held(MeanServable):
+    """A servable that waits in each call until it is released; it notes the rows of each."""
+
+    def __init__(self) -> None:
+        super().__init__(GATE)
+        self.begun, self.released = Event(), Event()
+        self.calls: list[int] = []
+
+    def predict(self, matrix: Matrix) -> Outputs:
+        self.calls.append(len(matrix))
+        self.begun.set()
+        assert self.released.wait(timeout=30)
+        return super().predict(matrix)
+
+
+class Picky(MeanServable):
+    """A servable that fails where a row is 0, 0."""
+
+    def predict(self, matrix: Matrix) -> Outputs:
+        if not matrix.any(axis=1).all():
+            raise ModelFailure("and_gate/1: the graph answered a non-finite number")
+        return super().predict(matrix)
+
+
+@asynccontextmanager
+async def serving(servable: MeanServable, **settings: object) -> AsyncIterator[httpx.AsyncClient]:
+    registry = Registry(MODELS)
+    registry.add(servable)
+    async with client_of(create_app(Settings(**settings), registry)) as client:
+        yield client
+
+
+def rows(count: int) -> dict[str, object]:
+    return {"instances": [ROW] * count}
+
+
+@pytest.mark.parametrize("count", [1, CALL_ROWS, CALL_ROWS + 1, 3000, 5000])
+async def test_every_size_is_answered_alike(count: int) -> None:
+    """On the loop, on a thread, and in several slices: the same answers, in order."""
+    instances = [{"x1": number % 2, "x2": (number % 3 == 0 and 1) or 0} for number in range(count)]
+    async with serving(MeanServable(GATE)) as client:
+        whole = await client.post(PREDICT, json={"instances": instances})
+        four = [
+            (await client.post(PREDICT, json={"instances": [{"x1": x1, "x2": x2}]})).json()
+            for x1 in (0, 1) for x2 in (0, 1)
+        ]  # fmt: skip
+
+    single = {(x1, x2): four[2 * x1 + x2]["predictions"][0] for x1 in (0, 1) for x2 in (0, 1)}
+    assert whole.json()["predictions"] == [single[row["x1"], row["x2"]] for row in instances]
+    assert whole.json().keys() == four[0].keys()
+
+
+async def test_a_failing_row_fails_its_own_request_and_not_its_neighbours(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Twenty requests at once, one of which the graph cannot answer: 19 answers, and one id in the log."""
+    bodies = [
+        {"instances": [{"x1": 1, "x2": 1} if number != 7 else {"x1": 0, "x2": 0}]} for number in range(20)
+    ]
+    async with serving(Picky(GATE)) as client:
+        answers = await asyncio.gather(*(client.post(PREDICT, json=body) for body in bodies))
+
+    assert [answer.status_code for answer in answers] == [200] * 7 + [500] + [200] * 12
+    assert answers[7].json()["instance"].removeprefix("urn:request:") in caplog.text
+
+
+async def test_more_rows_than_may_wait_get_429_and_the_others_are_answered() -> None:
+    """The bound counts what waits and what is computed; when that is done there is room again."""
+    servable = Held()
+    async with serving(servable, max_waiting_rows=400) as client:
+        first = asyncio.create_task(client.post(PREDICT, json=rows(300)))
+        await asyncio.to_thread(servable.begun.wait, 30)
+
+        beyond = await client.post(PREDICT, json=rows(200))
+        servable.released.set()
+
+        assert (await first).status_code == 200
+        assert (await client.post(PREDICT, json=rows(200))).status_code == 200
+    refused(beyond, 429)
+    assert beyond.headers["retry-after"] == "1"
+
+
+async def test_a_request_that_takes_too_long_gets_504_and_frees_its_place() -> None:
+    """The rest of its rows is never computed."""
+    servable = Held()
+    async with serving(servable, max_waiting_rows=400, request_timeout_s=0.2) as client:
+        slow = await client.post(PREDICT, json=rows(400))
+        servable.released.set()
+        after = await client.post(PREDICT, json=rows(400))
+
+    refused(slow, 504)
+    assert after.status_code == 200
+    # One call of the first request, which was under way; then those of the second.
+    assert servable.calls == [CALL_ROWS, *([CALL_ROWS] * 3), 400 - 3 * CALL_ROWS]
+
+
+async def test_a_client_may_have_less_patience_but_not_more() -> None:
+    """Request-Timeout in seconds; the setting is the longest."""
+    servable = Held()
+    async with serving(servable, request_timeout_s=0.2) as client:
+        for patience in ("0.05", "1000"):
+            answer = await client.post(PREDICT, json=rows(400), headers={"request-timeout": patience})
+
+            refused(answer, 504)
+        servable.released.set()
+
+
+@pytest.mark.parametrize("patience", ["soon", "0", "-1", "nan", "1s", ""])
+async def test_a_patience_that_is_no_time_is_refused(patience: str) -> None:
+    async with serving(MeanServable(GATE)) as client:
+        answer = await client.post(PREDICT, json=rows(1), headers={"request-timeout": patience})
+
+    assert "Request-Timeout" in refused(answer, 400)["detail"]
+
+
+@pytest.mark.parametrize("action", ["predict", "evaluate", "explain"])
+async def test_what_nobody_waits_for_any_more_ends_at_the_next_call(action: str) -> None:
+    """A client that closes its connection leaves no thread at work for it."""
+
+    class Counting(Held):
+        def explain(self, matrix: Matrix) -> Outputs:
+            self.predict(matrix)
+            return super().explain(matrix)
+
+    servable, left, sent = Counting(), asyncio.Event(), []
+    body = json.dumps(document(GATE, *[ROW] * 250, action=action)).encode()
+    messages = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def receive() -> dict[str, object]:
+        if message := next(messages, None):
+            return message
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    registry = Registry(MODELS)
+    registry.add(servable)
+    app = create_app(Settings(), registry)
+    scope = {
+        "type": "http", "method": "POST", "path": f"/models/and_gate/{action}", "query_string": b"",
+        "headers": [(b"content-type", b"application/json")],
+    }  # fmt: skip
+    async with app.api.router.lifespan_context(app.api):
+        request = asyncio.create_task(app(scope, receive, send))
+        await asyncio.to_thread(servable.begun.wait, 30)
+        left.set()
+        await request
+        servable.released.set()
+
+    assert len(servable.calls) == 1
+    assert sent == []
+
+
+async def test_small_requests_are_answered_while_large_ones_are_computed() -> None:
+    """The thread of a large request holds up neither health nor one-row requests of the same model."""
+
+    class LargeHeld(Held):
+        def predict(self, matrix: Matrix) -> Outputs:
+            return super().predict(matrix) if len(matrix) > 1 else MeanServable.predict(self, matrix)
+
+    servable = LargeHeld()
+    async with serving(servable) as client:
+        large = asyncio.create_task(client.post(PREDICT, json=rows(10_000)))
+        await asyncio.to_thread(servable.begun.wait, 30)
+
+        assert (await client.post(PREDICT, json=rows(1))).status_code == 200
+        assert (await client.get("/health/live")).status_code == 200
+        assert not large.done()
+
+        servable.released.set()
+        assert len((await large).json()["predictions"]) == 10_000
