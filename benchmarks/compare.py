@@ -1,0 +1,305 @@
+"""Compares the service with a bare uvicorn application and with a tutorial's service, in one run.
+
+    scripts/bench                                   one model, three rounds: a quarter of an hour
+    scripts/bench --models all --connections 64     every model
+    scripts/bench --rows 1 --connections 1 64 --seconds 1 --rounds 1       half a minute
+
+The three take turns in every round, so that what the machine does besides falls on each of them. The load,
+wrk, has a core of its own, the servers the other; every answer is checked. Ratios are medians of the rounds'
+ratios. Writes table, JSON and plot into --output.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.load import Check, Load, Result, run
+from benchmarks.process import Server
+from service.features import to_matrix
+from service.models import MODELS
+from service.spec import ModelSpec
+from service.tasks import Outputs
+
+JSON, CSV = "application/json", "text/csv"
+ARTIFACTS = Path("artifacts")
+# Another call rounds differently: compared are numbers, to this.
+CLOSE = 1e-4
+FLOOR, TUTORIAL, SERVICE = "floor", "tutorial", "service"
+PORTS = {FLOOR: 9100, SERVICE: 9101, TUTORIAL: 9110}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is posted by how many clients at a time."""
+
+    model: str
+    rows: int
+    connections: int
+    media: str = JSON
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One server's result in one round of a case, with the share of its cores' time that it used."""
+
+    case: Case
+    server: str
+    round: int
+    result: Result
+    cpu: float
+    memory_mb: float
+
+
+def main() -> None:
+    """Start the servers, measure every case in every round, write what was found."""
+    arguments = _arguments()
+    models = list(MODELS) if arguments.models == ["all"] else arguments.models
+    cases = list(_cases(models, arguments.rows, arguments.connections))
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    expected = {name: _expected(MODELS[name], max(arguments.rows)) for name in models}
+    with ExitStack() as stack:
+        servers = {
+            name: stack.enter_context(server)
+            for name, server in _servers(models, arguments, arguments.output)
+        }
+        started = {name: server.start_up for name, server in servers.items()}
+        for name, seconds in started.items():
+            print(f"{name:22} ready after {seconds:5.1f} s, {servers[name].memory_mb:5.0f} MB")
+        found: list[Measured] = []
+        for number, case in product(range(arguments.rounds), cases):
+            for name in _asked(case):
+                load = _load(case, name, expected[case.model])
+                # What the last one left unfinished would be measured with this one.
+                run(load, min(case.connections, 4), 1, arguments.load_core)
+                server = servers[name if name != TUTORIAL else f"{TUTORIAL} {case.model}"]
+                before, began = server.cpu_s, time.perf_counter()
+                result = run(load, case.connections, arguments.seconds, arguments.load_core)
+                cpu = (server.cpu_s - before) / (time.perf_counter() - began)
+                found.append(Measured(case, name, number, result, cpu, server.memory_mb))
+                print(_line(found[-1]), flush=True)
+    text = table(found, cases)
+    print("\n" + text)
+    (arguments.output / "compare.md").write_text(text, encoding="utf-8")
+    document = {"start_up_s": started, "measured": [asdict(one) for one in found]}
+    (arguments.output / "compare.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    draw(found, arguments.output / "compare.png")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--models", nargs="+", default=["survival"], choices=[*MODELS, "all"], metavar="MODEL"
+    )
+    parser.add_argument("--rows", nargs="+", type=int, default=[1, 100, 6497], help="of one request")
+    parser.add_argument(
+        "--connections", nargs="+", type=int, default=[1, 16, 64, 256], help="clients at a time"
+    )
+    parser.add_argument("--seconds", type=int, default=3, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=1, help="of the service")
+    parser.add_argument("--server-cores", type=int, nargs="+", default=[0])
+    parser.add_argument("--load-core", type=int, default=1)
+    parser.add_argument("--output", type=Path, default=Path("runs/bench"), help="folder of what is written")
+    return parser.parse_args()
+
+
+def _cases(models: Sequence[str], rows: Sequence[int], connections: Sequence[int]) -> Iterator[Case]:
+    """JSON at every size, and CSV where a body is large."""
+    for model, size, clients in product(models, rows, connections):
+        yield Case(model, size, clients)
+        if size > 1000:
+            yield Case(model, size, clients, CSV)
+
+
+def _asked(case: Case) -> list[str]:
+    """Who is measured: of CSV the service alone."""
+    return [FLOOR, SERVICE, TUTORIAL] if case.media == JSON else [SERVICE]
+
+
+def _servers(
+    models: Sequence[str], arguments: argparse.Namespace, folder: Path
+) -> Iterator[tuple[str, Server]]:
+    cores = arguments.server_cores
+    plain = ["--no-access-log", "--log-level", "warning"]
+    for name in (FLOOR, *(f"{TUTORIAL} {model}" for model in models)):
+        port = PORTS[FLOOR] if name == FLOOR else PORTS[TUTORIAL] + list(MODELS).index(name.split()[1])
+        module = ["uvicorn", f"benchmarks.{name.split()[0]}:app", "--port", str(port), *plain]
+        folder_of = {} if name == FLOOR else {"ARTIFACT": str(_newest(name.split()[1]))}
+        yield name, Server(module, f"http://127.0.0.1:{port}/", cores, folder_of, folder / f"{name}.log")
+    port = PORTS[SERVICE]
+    # As shipped: with its log of every request.
+    module = ["service", "--port", str(port), "--workers", str(arguments.workers)]
+    ready = f"http://127.0.0.1:{port}/health/ready"
+    yield SERVICE, Server(module, ready, cores, {}, folder / "service.log")
+
+
+def _newest(model: str) -> Path:
+    home = ARTIFACTS / model
+    return max((path for path in home.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
+
+
+def _instances(spec: ModelSpec, rows: int) -> list[dict[str, Any]]:
+    """Rows that differ: each number of the example in turn, a little below it."""
+    numbers = [feature for feature in spec.features if feature.kind == "quantity" and not feature.at_most]
+    instances = [dict(spec.example) for _ in range(rows)]
+    for place, instance in enumerate(instances[1:]):
+        if numbers:
+            feature = numbers[place % len(numbers)]
+            value = float(spec.example[feature.name])
+            # Not below a part of it.
+            part = next((one.name for one in spec.parts if one.at_most == feature.name), None)
+            least = float(spec.example[part]) if part else (feature.low or 0)
+            instance[feature.name] = round(value - (value - least) * (place % 97) / 1000, 6)
+        else:
+            instance.update({feature.name: place >> bit & 1 for bit, feature in enumerate(spec.features)})
+    return instances
+
+
+def _expected(spec: ModelSpec, rows: int) -> Outputs:
+    """What the graph answers to the rows, when it is called directly."""
+    from service.servable import SavedModelServable
+
+    instances = [spec.row.model_validate(instance) for instance in _instances(spec, rows)]
+    return SavedModelServable(_newest(spec.name), spec).predict(to_matrix(spec.row, instances))
+
+
+def _load(case: Case, server: str, expected: Outputs) -> Load:
+    spec = MODELS[case.model]
+    instances = _instances(spec, case.rows)
+    lines = [",".join(map(str, instance.values())) for instance in instances]
+    body = (
+        json.dumps({"instances": instances})
+        if case.media == JSON
+        else "\n".join([",".join(instances[0]), *lines, ""])
+    )
+    port = PORTS[server] + (list(MODELS).index(case.model) if server == TUTORIAL else 0)
+    path = f"models/{spec.name}/predict" if server == SERVICE else ""
+    check = {FLOOR: _check_floor, TUTORIAL: _check_tutorial, SERVICE: _check_service}[server]
+    return Load(
+        f"http://127.0.0.1:{port}/{path}", body.encode(), case.media, check(spec, case.rows, expected)
+    )
+
+
+def _check_floor(_: ModelSpec, rows: int, __: Outputs) -> Check:
+    def check(answer: bytes) -> None:
+        assert json.loads(answer) == {"rows": rows}
+
+    return check
+
+
+def _check_tutorial(_: ModelSpec, rows: int, expected: Outputs) -> Check:
+    def check(answer: bytes) -> None:
+        for name, values in json.loads(answer).items():
+            np.testing.assert_allclose(values, expected[name][:rows], atol=CLOSE)
+
+    return check
+
+
+def _check_service(spec: ModelSpec, rows: int, expected: Outputs) -> Check:
+    def check(answer: bytes) -> None:
+        predictions = [one | one["applicability"] for one in json.loads(answer)["predictions"]]
+        for output in spec.outputs:
+            values = [one[output.name] for one in predictions]
+            if output.width:
+                values = [list(one.values()) for one in values]
+            np.testing.assert_allclose(values, expected[output.name][:rows], atol=CLOSE)
+
+    return check
+
+
+def table(found: Sequence[Measured], cases: Sequence[Case]) -> str:
+    """A row for each case and server: medians over the rounds, and ratios to the floor in the same round."""
+    head = ("model", "rows", "body", "clients", "server", "req/s", "of floor", "p50 ms", "p99 ms", "of floor",
+            "p99.9 ms", "CPU", "not 200", "MB")  # fmt: skip
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for case in cases:
+        floor = [
+            one.result
+            for one in found
+            if one.case.media == JSON and one.server == FLOOR and _alike(one, case)
+        ]
+        for server in _asked(case):
+            rounds = [one for one in found if one.case == case and one.server == server]
+            results = [one.result for one in rounds]
+            pairs = list(zip(results, floor, strict=True))
+            refused = sum(
+                one.broken + sum(one.statuses.values()) - one.statuses.get("200", 0) for one in results
+            )
+            cells = (
+                case.model, f"{case.rows:,}", case.media.split("/")[1], str(case.connections), server,
+                f"{_median([one.per_second for one in results]):,.0f}",
+                f"{_median([one.per_second / other.per_second for one, other in pairs]):.2f}",
+                f"{_median([one.p50 for one in results]):.2f}",
+                f"{_median([one.p99 for one in results]):.2f}",
+                f"{_median([one.p99 / other.p99 for one, other in pairs]):.1f}",
+                f"{_median([one.p99_9 for one in results]):.2f}",
+                f"{_median([one.cpu for one in rounds]):.0%}", str(refused), f"{rounds[-1].memory_mb:,.0f}",
+            )  # fmt: skip
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _alike(one: Measured, case: Case) -> bool:
+    mine = one.case
+    return (mine.model, mine.rows, mine.connections) == (case.model, case.rows, case.connections)
+
+
+def _median(values: Sequence[float]) -> float:
+    return statistics.median(values)
+
+
+def _line(one: Measured) -> str:
+    case, result = one.case, one.result
+    return (
+        f"{one.round + 1} {case.model:12} {case.rows:5} {case.media[-4:]} {case.connections:4} {one.server:8}"
+        f" {result.per_second:9.1f} req/s {result.p50:9.2f} {result.p99:9.2f} ms {one.cpu:5.0%}"
+        f" {result.statuses}" + (f" broken {result.broken}" if result.broken else "")
+    )
+
+
+def draw(found: Sequence[Measured], path: Path) -> None:
+    """Throughput and p99 against the number of clients, JSON bodies; a column for each size of a request."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    sizes = sorted({one.case.rows for one in found})
+    model = found[0].case.model
+    figure, axes = plt.subplots(2, len(sizes), figsize=(4 * len(sizes), 6.5), squeeze=False, sharex=True)
+    for column, rows in enumerate(sizes):
+        for server in (FLOOR, SERVICE, TUTORIAL):
+            mine = [
+                one for one in found
+                if (one.case.model, one.case.rows, one.case.media, one.server) == (model, rows, JSON, server)
+            ]  # fmt: skip
+            clients = sorted({one.case.connections for one in mine})
+            by_clients = [[one.result for one in mine if one.case.connections == count] for count in clients]
+            style = {"marker": "o", "label": server}
+            axes[0, column].plot(
+                clients, [_median([r.per_second for r in some]) for some in by_clients], **style
+            )
+            axes[1, column].plot(clients, [_median([r.p99 for r in some]) for some in by_clients], **style)
+        axes[0, column].set(title=f"{rows:,} row{'s' if rows > 1 else ''}", xscale="log", yscale="log")
+        axes[1, column].set(xscale="log", yscale="log", xlabel="clients at a time")
+    axes[0, 0].set_ylabel("requests per second")
+    axes[1, 0].set_ylabel("99th percentile of the latency, ms")
+    axes[0, 0].legend()
+    figure.suptitle(f"{model}: one core for the server, one for the load")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
