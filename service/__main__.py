@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         log_config=logging_config(settings.log_level),
         access_log=False,
         server_header=False,
+        http="service.transport:JoiningProtocol",
         proxy_headers=False,  # nothing here asks who the client is
         ws="none",  # there are none, and the server would log their paths and headers
         timeout_graceful_shutdown=settings.shutdown_timeout_s,

@@ -1,0 +1,52 @@
+"""How bytes leave: what is written in one turn of the loop goes out as one."""
+
+import asyncio
+
+import pytest
+
+from service.transport import JoiningTransport
+
+pytestmark = pytest.mark.anyio
+
+
+class Noting:
+    """A transport that notes what is done to it."""
+
+    def __init__(self) -> None:
+        self.done: list[bytes | str] = []
+
+    def write(self, data: bytes) -> None:
+        self.done.append(data)
+
+    def close(self) -> None:
+        self.done.append("closed")
+
+    def is_closing(self) -> bool:
+        return "closed" in self.done
+
+
+async def test_a_head_and_its_body_are_one_write() -> None:
+    """In the order in which they were handed over; the next turn's are another."""
+    noting = Noting()
+    transport = JoiningTransport(noting, asyncio.get_running_loop())  # type: ignore[arg-type]
+
+    transport.write(b"head ")
+    transport.write(b"body")
+    await asyncio.sleep(0)
+    transport.write(b"next")
+    await asyncio.sleep(0)
+
+    assert noting.done == [b"head body", b"next"]
+
+
+async def test_nothing_is_lost_when_the_connection_is_closed_in_the_same_turn() -> None:
+    """An answer with `connection: close` is written before the close, and once."""
+    noting = Noting()
+    transport = JoiningTransport(noting, asyncio.get_running_loop())  # type: ignore[arg-type]
+
+    transport.write(b"last")
+    transport.close()
+    await asyncio.sleep(0)
+
+    assert noting.done == [b"last", "closed"]
+    assert transport.is_closing()
