@@ -23,13 +23,11 @@ from service.actions import Action
 from service.batching import Caller, Coalescer
 from service.errors import CallerGone, DeadlineExceeded, Overloaded
 from service.inference import CALL_ROWS, Job, predictions
-from service.judge import Asked
+from service.judge import SMALL_BODY, Asked
 from service.protocol import MAX_ROWS
 from service.registry import Servable
 from service.tasks import Columns
 
-# A body of this size is judged before the loop is missed.
-SMALL_BODY = 64 * 1024
 # They share Python's lock with the loop: with more of them neither they nor the loop would be faster.
 THREADS = 4
 # Instances that are worded together: a large answer is held as its bytes and this many objects.

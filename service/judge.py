@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
+from service.bulk import Doubt, json_rows
 from service.errors import InvalidParameters, InvalidRows, MalformedBody, RefusedBody, TooLarge, Violation
 from service.features import Cells, Matrix, part_violations, to_cells
 from service.parameters import Parameters, option_violations, undefined_option
@@ -25,6 +26,8 @@ from service.violations import Fault, envelope_violation, row_violations, value_
 
 MAX_VIOLATIONS = 100
 SIZES = ("too_short", "too_long")
+# A larger body is read column by column: of fewer rows it costs more than it saves.
+SMALL_BODY = 64 * 1024
 # Faults that are listed one by one; a body that has more of them is not a mistake in a row.
 MAX_FAULTS = 10_000
 
@@ -82,6 +85,11 @@ class Judge:
         body = body.removeprefix(codecs.BOM_UTF8)
         if not body.strip():
             raise MalformedBody(f"The body is empty; send {self._shape}.")
+        if len(body) > SMALL_BODY:
+            try:
+                return self._many(body)
+            except (Doubt, ValidationError):
+                pass  # row by row, to be sure, or to say what is wrong and where
         try:
             # model_validate_json itself would look for options that are never given.
             return self._asked(self.request.__pydantic_validator__.validate_json(body))
@@ -91,6 +99,14 @@ class Judge:
                 reason = faults[0]["ctx"]["error"]
                 raise MalformedBody(f"The body is not valid JSON: {reason}. Send a JSON object.") from None
             raise self._refusal(faults, from_json(body)) from None
+
+    def _many(self, body: bytes) -> Asked:
+        """Validate a JSON body of many rows column by column. Raises Doubt, ValidationError or TooLarge."""
+        matrix, rest = json_rows(self.spec, body)
+        request = self.request.model_validate_json(rest)
+        if len(request.instances) != 1 or len(matrix) > MAX_ROWS:
+            raise Doubt
+        return Instances(matrix, self._codes(request, len(matrix))), request.parameters
 
     def document(self, document: Mapping[str, Any], ids: Sequence[int] | None = None) -> Asked:
         """Validate rows that were read from something other than JSON, with the ids they came with."""
@@ -102,13 +118,13 @@ class Judge:
     def _asked(self, request: RowsRequest[Any], ids: Sequence[int] | None = None) -> Asked:
         cells = to_cells(self.spec.row, request.instances)
         refuse(list(islice(part_violations(self.spec.row, cells), MAX_VIOLATIONS)))
-        return Instances(cells, self._codes(request), ids), request.parameters
+        return Instances(cells, self._codes(request, len(cells)), ids), request.parameters
 
-    def _codes(self, request: RowsRequest[Any]) -> NDArray[np.float64] | None:
+    def _codes(self, request: RowsRequest[Any], rows: int) -> NDArray[np.float64] | None:
         """The targets as codes, (n,), where the request carries them."""
         if not isinstance(request, EvaluateRequest):
             return None
-        targets, rows = len(request.targets), len(request.instances)
+        targets = len(request.targets)
         if targets != rows:
             detail = f"{targets} targets for {rows} instances; send one target for each instance."
             refuse([Violation("#/targets", detail, "length_mismatch")])

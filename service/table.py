@@ -6,20 +6,25 @@ of HTTP; judges no value: that is `judge.Judge`'s, for JSON and CSV alike.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from io import StringIO
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from service.errors import MalformedBody, TooLarge, Violation
+from service.bulk import Doubt, fitting, matrix
+from service.errors import MalformedBody, RefusedBody, TooLarge, Violation
 from service.features import Feature
-from service.judge import MAX_VIOLATIONS, Asked, Judge, refuse
+from service.judge import MAX_VIOLATIONS, SMALL_BODY, Asked, Instances, Judge, refuse
 from service.protocol import MAX_ROWS
 from service.spec import ModelSpec
 
 # Of a published table's columns: a body that is wider than this is not one.
 WIDEST = 4
+# Lines that are read at a time.
+PIECE = 4096
 ROW_NUMBER = re.compile(r"\s*[0-9]{1,15}\s*")
 
 
@@ -28,6 +33,11 @@ def read_csv(judge: Judge, body: bytes, options: Mapping[str, Any]) -> Asked:
 
     Raises MalformedBody, InvalidRows, InvalidParameters or TooLarge.
     """
+    if len(body) > SMALL_BODY:
+        try:
+            return _many(judge, body, options)
+        except (Doubt, RefusedBody):
+            pass  # row by row, to be sure, or to say what is wrong and where
     spec, cells = judge.spec, _cells(judge.spec, body)
     header = _header(judge, list(cells.iloc[0]))
     if header is None:
@@ -43,6 +53,76 @@ def read_csv(judge: Judge, body: bytes, options: Mapping[str, Any]) -> Asked:
     if targets is not None:
         document["targets"] = [spec.target.parse(cell) for cell in targets]
     return judge.document(document, ids)
+
+
+def _many(judge: Judge, body: bytes, options: Mapping[str, Any]) -> Asked:
+    """Validate a CSV body of many lines column by column. Raises Doubt or RefusedBody."""
+    spec = judge.spec
+    first = _cells(spec, body.partition(b"\n")[0])
+    header = _header(judge, first.iloc[0].tolist())
+    headed = header is not None
+    header = header or _published_header(judge, first.shape[1])
+    try:
+        parts = [_part(judge, header, frame) for frame in _frames(judge, header, body, headed)]
+    except (ValueError, pd.errors.ParserError):
+        raise Doubt from None
+    instances = Instances(
+        np.concatenate([part.matrix for part in parts]),
+        np.concatenate([part.targets for part in parts]) if judge.labelled else None,
+        [number for part in parts for number in part.ids or ()] if spec.identifier in header else None,
+    )
+    if instances.rows > MAX_ROWS:
+        raise Doubt
+    example: dict[str, Any] = {"instances": [spec.example], "parameters": options}
+    _, parameters = judge.document(example | ({"targets": [spec.example_target]} if judge.labelled else {}))
+    return instances, parameters
+
+
+def _frames(judge: Judge, header: list[str], body: bytes, headed: bool) -> Iterator[pd.DataFrame]:
+    """The body in frames of PIECE lines with named columns, numbers parsed, all else text. Raises Doubt."""
+    spec = judge.spec
+    columns = {column.name: column for column in (*spec.features, *([spec.target] if judge.labelled else ()))}
+    if set(header) - {spec.identifier} != columns.keys():
+        raise Doubt
+    kinds: list[Any] = [
+        np.float64 if name in columns and columns[name].low is not None else object for name in header
+    ]
+    frames = pd.read_csv(
+        StringIO(body.decode("utf-8-sig")),
+        header=None,
+        dtype=dict(enumerate(kinds)),
+        na_filter=False,
+        skipinitialspace=True,
+        skiprows=1 if headed else 0,
+        chunksize=PIECE,
+    )
+    for frame in frames:
+        if frame.shape[1] != len(header):
+            raise Doubt
+        yield frame.set_axis(header, axis=1)
+
+
+def _part(judge: Judge, header: list[str], frame: pd.DataFrame) -> Instances:
+    """The instances of one frame. Raises Doubt or RefusedBody."""
+    spec = judge.spec
+    return Instances(
+        matrix(spec, {feature.name: _codes(feature, frame[feature.name]) for feature in spec.features}),
+        fitting(spec.target, _codes(spec.target, frame[spec.target.name])) if judge.labelled else None,
+        _ids(frame[spec.identifier].tolist()) if spec.identifier in header else None,
+    )
+
+
+def _codes(feature: Feature, cells: "pd.Series[Any]") -> NDArray[np.float64]:
+    """The codes of one column's cells, (n,). Raises Doubt."""
+    if feature.low is not None:
+        return cells.to_numpy(np.float64)
+    places, different = pd.factorize(cells)
+    if len(different) > WIDEST * max(len(feature.levels), 2):
+        raise Doubt
+    values = [feature.parse(cell) for cell in different]
+    if not all(value in feature.levels if feature.levels else isinstance(value, bool) for value in values):
+        raise Doubt
+    return np.asarray([feature.code(value) for value in values])[places]
 
 
 def _cells(spec: ModelSpec, body: bytes) -> pd.DataFrame:

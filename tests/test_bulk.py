@@ -1,0 +1,163 @@
+"""Many rows are judged column by column and get the verdicts that they get row by row: bodies at random."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from rows import needed
+from service import bulk, judge, table
+from service.actions import Action, actions
+from service.errors import RefusedBody, TooLarge
+from service.features import Feature, Value
+from service.models import MODELS
+from service.spec import ModelSpec
+
+ODD: list[Any] = [None, True, "1", "x", 5.9999999999, 1e-320, 10**400, -0.0, [], {}, "DGN2", float("nan")]
+JSON_MARKS = st.sampled_from([*'{}[],:"\\ 0aN-', "\\u0069", '"instances"', "}, ", "1e999", "NaN", "\n", "]"])
+CSV_MARKS = st.sampled_from(
+    [*',\n\r" ;0a_-.e', "\ufeff", "nan", "1e999", "true", "TRUE", "DGN2", "\n\n", ",,"]
+)
+
+
+def values(feature: Feature) -> st.SearchStrategy[Value]:
+    """What fits a feature."""
+    if feature.kind == "flag":
+        return st.booleans()
+    if feature.kind == "category":
+        return st.sampled_from(list(feature.levels))
+    low, high = int(feature.low or 0), int(feature.high or 0)
+    whole = st.integers(low, high)
+    return whole if feature.kind == "count" else whole | st.floats(feature.low, feature.high)
+
+
+def rows(spec: ModelSpec) -> st.SearchStrategy[dict[str, Any]]:
+    """A row that fits."""
+
+    def mended(row: dict[str, Any]) -> dict[str, Any]:
+        for part in spec.parts:
+            row[part.name], row[part.at_most] = sorted((row[part.name], row[part.at_most]))
+        return row
+
+    return st.fixed_dictionaries({feature.name: values(feature) for feature in spec.features}).map(mended)
+
+
+@st.composite
+def edited(draw: st.DrawFn, text: str, marks: st.SearchStrategy[str]) -> str:
+    """The text with up to two marks put in place of up to three characters."""
+    for _ in range(draw(st.sampled_from([0, 0, 0, 1, 2]))):
+        place = draw(st.integers(0, len(text)))
+        text = text[:place] + draw(marks) + text[place + draw(st.integers(0, 3)) :]
+    return text
+
+
+@st.composite
+def documents(draw: st.DrawFn, action: Action) -> str:
+    """A JSON body, somewhere spoilt or not at all."""
+    spec = action.judge.spec
+    instances = draw(st.lists(rows(spec), min_size=1, max_size=9))
+    if draw(st.sampled_from([False, False, True])):
+        spoilt = draw(st.sampled_from(instances))
+        # Among what is drawn: a part that is above its whole.
+        odd = st.sampled_from(ODD) | st.sampled_from([8, 9.5, 450])
+        spoilt[draw(st.sampled_from([*spoilt, *(part.name for part in spec.parts), "horse"]))] = draw(odd)
+    count = len(instances) + draw(st.sampled_from([0, 0, 0, 0, 1, -1]))
+    targets = draw(st.lists(values(spec.target), min_size=count, max_size=count))
+    fields: dict[str, Any] = {"instances": instances, "parameters": needed(spec, action.name)}
+    fields |= {"targets": targets} if action.judge.labelled else {}
+    names = draw(st.permutations(list(fields)))
+    body = json.dumps({name: fields[name] for name in names}, indent=draw(st.sampled_from([None, 1])))
+    return draw(edited(body, JSON_MARKS))
+
+
+@st.composite
+def lines(draw: st.DrawFn, action: Action) -> str:
+    """A CSV body in the words of JSON or in the table's codes, somewhere spoilt or not at all."""
+    spec = action.judge.spec
+    columns = [*spec.features, *([spec.target] if action.judge.labelled else [])]
+    instances = draw(st.lists(rows(spec), min_size=1, max_size=9))
+    coded = draw(st.booleans())
+    table_of = [
+        [
+            feature.code(value) if coded and feature.levels else value
+            for feature, value in zip(columns, row, strict=True)
+        ]
+        for row in (
+            [instance[feature.name] for feature in spec.features]
+            + ([draw(values(spec.target))] if action.judge.labelled else [])
+            for instance in instances
+        )
+    ]
+    names = [feature.source if coded else feature.name for feature in columns]
+    if spec.identifier and draw(st.booleans()):
+        names = [spec.identifier, *names]
+        table_of = [[number, *row] for number, row in enumerate(table_of)]
+    text = "\n".join(
+        ",".join(
+            f"{int(cell) if coded and cell == int(cell) else cell}" if isinstance(cell, float) else str(cell)
+            for cell in row
+        )
+        for row in table_of
+    )
+    head = ",".join(names) + "\n" if draw(st.booleans()) else ""
+    return draw(edited(head + text + draw(st.sampled_from(["", "\n"])), CSV_MARKS))
+
+
+def verdict(action: Action, body: str, media: str) -> Any:
+    """What the judge says: rows, targets, ids and options, or the exception with every violation."""
+    encoded = body.encode()
+    try:
+        if media == "json":
+            instances, parameters = action.judge.json(encoded)
+        else:
+            instances, parameters = table.read_csv(
+                action.judge, encoded, needed(action.judge.spec, action.name)
+            )
+    except (RefusedBody, TooLarge) as error:
+        return type(error), str(error), getattr(error, "violations", ())
+    targets = None if instances.targets is None else instances.targets.tolist()
+    ids = None if instances.ids is None else list(instances.ids)
+    return np.asarray(instances.cells, np.float32).tobytes(), targets, ids, parameters
+
+
+def plain(action: Action, body: str, media: str) -> bool:
+    """Whether the body is accepted column by column."""
+    try:
+        if media == "json":
+            action.judge._many(body.encode())
+        else:
+            table._many(action.judge, body.encode(), needed(action.judge.spec, action.name))
+    except (bulk.Doubt, RefusedBody, ValidationError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize("media", ["json", "csv"])
+@pytest.mark.parametrize("name", ["survival", "wine_quality", "and_gate"])
+def test_columns_get_the_verdicts_of_rows(name: str, media: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Value for value, pointer for pointer, word for word; in pieces of a few rows."""
+    monkeypatch.setattr(bulk, "PIECE", 150)
+    monkeypatch.setattr(table, "PIECE", 3)
+    offered = actions(MODELS[name])
+    accepted = 0
+
+    @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(st.data())
+    def compare(data: st.DataObject) -> None:
+        nonlocal accepted
+        action = data.draw(st.sampled_from(offered))
+        body = data.draw((documents if media == "json" else lines)(action))
+        found = []
+        for size in (-1, 10**9):
+            monkeypatch.setattr(judge, "SMALL_BODY", size)
+            monkeypatch.setattr(table, "SMALL_BODY", size)
+            found.append(verdict(action, body, media))
+        assert found[0] == found[1]
+        accepted += plain(action, body, media)
+
+    compare()
+    assert 10 < accepted < 95, "bodies with and without a fault must be among those that were tried"
