@@ -111,8 +111,12 @@ class Engine:
 
 
 def rows_of(body: bytes) -> int:
-    """How many rows a body seems to hold before it is read: objects of JSON, else lines of CSV."""
-    return min(body.count(b"{") or body.count(b"\n"), MAX_ROWS)
+    """How many rows a body seems to hold before it is read: as many as the first of them goes into it."""
+    end = body.find(b"}") + 1
+    first = (
+        end - body.rfind(b"{", 0, end) if end else body.find(b"\n", body.find(b"\n") + 1) - body.find(b"\n")
+    )
+    return min(len(body) // max(first, 1) + 1, MAX_ROWS)
 
 
 def _large(action: Action, servable: Servable, asked: Asked, stop: Event) -> Answer:

@@ -83,7 +83,7 @@ class Judge:
     def json(self, body: bytes) -> Asked:
         """Validate a JSON body. Raises MalformedBody, InvalidRows, InvalidParameters or TooLarge."""
         body = body.removeprefix(codecs.BOM_UTF8)
-        if not body.strip():
+        if not body or body.isspace():
             raise MalformedBody(f"The body is empty; send {self._shape}.")
         if len(body) > SMALL_BODY:
             try:

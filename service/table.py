@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from service.bulk import Doubt, fitting, matrix
+from service.bulk import Doubt, fitting, let_others_run, matrix
 from service.errors import MalformedBody, RefusedBody, TooLarge, Violation
 from service.features import Feature
 from service.judge import MAX_VIOLATIONS, SMALL_BODY, Asked, Instances, Judge, refuse
@@ -100,6 +100,7 @@ def _frames(judge: Judge, header: list[str], body: bytes, headed: bool) -> Itera
         if frame.shape[1] != len(header):
             raise Doubt
         yield frame.set_axis(header, axis=1)
+        let_others_run()
 
 
 def _part(judge: Judge, header: list[str], frame: pd.DataFrame) -> Instances:

@@ -9,6 +9,9 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+# What is larger costs more to copy than to write by itself.
+LARGEST_JOINED = 64 * 1024
+
 
 class JoiningTransport:
     """A transport that writes what was handed to it during one turn of the event loop at its end."""
@@ -34,9 +37,13 @@ class JoiningTransport:
         self._transport.close()
 
     def _flush(self) -> None:
-        if self._parts:
-            self._transport.write(b"".join(self._parts))
-            self._parts.clear()
+        parts, self._parts = self._parts, []
+        if not parts:
+            return
+        if sum(map(len, parts)) <= LARGEST_JOINED:
+            parts = [b"".join(parts)]
+        for part in parts:
+            self._transport.write(part)
 
 
 class JoiningProtocol(HttpToolsProtocol):
