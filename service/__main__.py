@@ -4,13 +4,14 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from tempfile import TemporaryDirectory
 from types import FrameType
 
 import uvicorn
 from pydantic import ValidationError
 
 from service.settings import Settings
-from service.telemetry import logging_config
+from service.telemetry import SHARED, logging_config
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -18,6 +19,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = _settings(sys.argv[1:] if arguments is None else arguments)
     # Worker processes build the app anew: they read the very settings of this one.
     os.environ.update({name.upper(): str(value) for name, value in settings.model_dump().items()})
+    if settings.workers == 1:
+        _serve(settings)
+        return
+    with TemporaryDirectory(prefix="metrics-") as folder:
+        os.environ[SHARED] = folder
+        _serve(settings)
+
+
+def _serve(settings: Settings) -> None:
+    """Run uvicorn, which ends by raising SystemExit."""
     # uvicorn raises the signal again when it has shut down; that is a success, not a death by signal.
     signal.signal(signal.SIGTERM, _exit)
     signal.signal(signal.SIGINT, _exit)

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.problems import CLIENT_CLOSED
@@ -44,8 +45,12 @@ def logging_config(level: str) -> dict[str, Any]:
     }
 
 
+# Where the workers of one service keep their counts; prometheus_client reads it when it is imported.
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
+
+
 class Telemetry:
-    """The metrics of one process, for Prometheus to fetch."""
+    """The metrics of the service, for Prometheus to fetch: of all its workers together."""
 
     def __init__(self) -> None:
         """Start with every counter at zero."""
@@ -83,7 +88,11 @@ class Telemetry:
 
     def page(self) -> bytes:
         """Every metric in Prometheus's text format."""
-        return generate_latest(self.registry)
+        if SHARED not in os.environ:
+            return generate_latest(self.registry)
+        of_all = CollectorRegistry()
+        MultiProcessCollector(of_all)  # type: ignore[no-untyped-call]
+        return generate_latest(of_all)
 
 
 class AccessLog:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import socket
@@ -125,14 +126,20 @@ def test_the_artifacts_folder_can_be_chosen(tmp_path: Path) -> None:
     assert any("not ready: survival" in line for line in server.log)
 
 
-def test_workers_answer_from_several_processes() -> None:
-    """--workers 2 serves, and stops with 0."""
-    body = {"instances": [dict(MODELS["and_gate"].example)]}
+def test_workers_answer_from_several_processes_and_count_together() -> None:
+    """--workers 2: whoever is asked for the metrics has counted every request; it stops with 0."""
+    body = {"instances": [dict(MODELS["and_gate"].example)] * 3}
     with Server(workers=2) as server:
-        response = httpx.post(f"{server.url}/models/and_gate/predict", json=body)
-
-        assert response.status_code == 200
+        for _ in range(40):  # each on a connection of its own, which either process may accept
+            assert httpx.post(f"{server.url}/models/and_gate/predict", json=body).status_code == 200
+        pages = [httpx.get(f"{server.url}/metrics").text for _ in range(10)]
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
         assert server.stop() == 0
+
+    assert len(children) >= 2
+    for page in pages:
+        assert 'http_requests_total{method="POST",route="/models/and_gate/predict",status="200"} 40.0' in page
+        assert re.search(r'model_rows_total{action="predict",model="and_gate",version="\d+"} 120.0', page)
 
 
 def test_help_shows_every_setting_and_an_example() -> None:
