@@ -33,8 +33,8 @@ JSON, CSV = "application/json", "text/csv"
 ARTIFACTS = Path("artifacts")
 # Another call rounds differently: compared are numbers, to this.
 CLOSE = 1e-4
-FLOOR, TUTORIAL, SERVICE = "floor", "tutorial", "service"
-PORTS = {FLOOR: 9100, SERVICE: 9101, TUTORIAL: 9110}
+FLOOR, TUTORIAL, SERVICE, WORKERS = "floor", "tutorial", "service", "workers"
+PORTS = {FLOOR: 9100, SERVICE: 9101, WORKERS: 9102, TUTORIAL: 9110}
 
 
 @dataclass(frozen=True)
@@ -76,17 +76,19 @@ def main() -> None:
             print(f"{name:22} ready after {seconds:5.1f} s, {servers[name].memory_mb:5.0f} MB")
         found: list[Measured] = []
         for number, case in product(range(arguments.rounds), cases):
-            for name in _asked(case):
+            for name in _asked(case, arguments.workers):
                 load = _load(case, name, expected[case.model])
                 # What the last one left unfinished would be measured with this one.
                 run(load, min(case.connections, 4), 1, arguments.load_core)
                 server = servers[name if name != TUTORIAL else f"{TUTORIAL} {case.model}"]
                 before, began = server.cpu_s, time.perf_counter()
-                result = run(load, case.connections, arguments.seconds, arguments.load_core)
+                # Of many clients with many rows each, one round of answers takes seconds.
+                seconds = arguments.seconds * (3 if case.rows > 1000 else 1)
+                result = run(load, case.connections, seconds, arguments.load_core)
                 cpu = (server.cpu_s - before) / (time.perf_counter() - began)
                 found.append(Measured(case, name, number, result, cpu, server.memory_mb))
                 print(_line(found[-1]), flush=True)
-    text = table(found, cases)
+    text = table(found, cases, arguments.workers)
     print("\n" + text)
     (arguments.output / "compare.md").write_text(text, encoding="utf-8")
     document = {"start_up_s": started, "measured": [asdict(one) for one in found]}
@@ -107,7 +109,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seconds", type=int, default=3, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=1, help="of the service")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="measure a service of so many too, on the load's core as well"
+    )
     parser.add_argument("--server-cores", type=int, nargs="+", default=[0])
     parser.add_argument("--load-core", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("runs/bench"), help="folder of what is written")
@@ -122,9 +126,10 @@ def _cases(models: Sequence[str], rows: Sequence[int], connections: Sequence[int
             yield Case(model, size, clients, CSV)
 
 
-def _asked(case: Case) -> list[str]:
+def _asked(case: Case, workers: int) -> list[str]:
     """Who is measured: of CSV the service alone."""
-    return [FLOOR, SERVICE, TUTORIAL] if case.media == JSON else [SERVICE]
+    service = [SERVICE, WORKERS] if workers > 1 else [SERVICE]
+    return [FLOOR, *service, TUTORIAL] if case.media == JSON else service
 
 
 def _servers(
@@ -137,11 +142,14 @@ def _servers(
         module = ["uvicorn", f"benchmarks.{name.split()[0]}:app", "--port", str(port), *plain]
         folder_of = {} if name == FLOOR else {"ARTIFACT": str(_newest(name.split()[1]))}
         yield name, Server(module, f"http://127.0.0.1:{port}/", cores, folder_of, folder / f"{name}.log")
-    port = PORTS[SERVICE]
     # As shipped: with its log of every request.
-    module = ["service", "--port", str(port), "--workers", str(arguments.workers)]
-    ready = f"http://127.0.0.1:{port}/health/ready"
-    yield SERVICE, Server(module, ready, cores, {}, folder / "service.log")
+    for name, workers in ((SERVICE, 1), (WORKERS, arguments.workers)):
+        module = ["service", "--port", str(PORTS[name]), "--workers", str(workers)]
+        ready = f"http://127.0.0.1:{PORTS[name]}/health/ready"
+        if name == SERVICE:
+            yield name, Server(module, ready, cores, {}, folder / f"{name}.log")
+        elif workers > 1:
+            yield name, Server(module, ready, [*cores, arguments.load_core], {}, folder / f"{name}.log")
 
 
 def _newest(model: str) -> Path:
@@ -184,8 +192,8 @@ def _load(case: Case, server: str, expected: Outputs) -> Load:
         else "\n".join([",".join(instances[0]), *lines, ""])
     )
     port = PORTS[server] + (list(MODELS).index(case.model) if server == TUTORIAL else 0)
-    path = f"models/{spec.name}/predict" if server == SERVICE else ""
-    check = {FLOOR: _check_floor, TUTORIAL: _check_tutorial, SERVICE: _check_service}[server]
+    path = f"models/{spec.name}/predict" if server in (SERVICE, WORKERS) else ""
+    check = {FLOOR: _check_floor, TUTORIAL: _check_tutorial}.get(server, _check_service)
     return Load(
         f"http://127.0.0.1:{port}/{path}", body.encode(), case.media, check(spec, case.rows, expected)
     )
@@ -218,7 +226,7 @@ def _check_service(spec: ModelSpec, rows: int, expected: Outputs) -> Check:
     return check
 
 
-def table(found: Sequence[Measured], cases: Sequence[Case]) -> str:
+def table(found: Sequence[Measured], cases: Sequence[Case], workers: int) -> str:
     """A row for each case and server: medians over the rounds, and ratios to the floor in the same round."""
     head = ("model", "rows", "body", "clients", "server", "req/s", "of floor", "p50 ms", "p99 ms", "of floor",
             "p99.9 ms", "CPU", "not 200", "MB")  # fmt: skip
@@ -229,7 +237,7 @@ def table(found: Sequence[Measured], cases: Sequence[Case]) -> str:
             for one in found
             if one.case.media == JSON and one.server == FLOOR and _alike(one, case)
         ]
-        for server in _asked(case):
+        for server in _asked(case, workers):
             rounds = [one for one in found if one.case == case and one.server == server]
             results = [one.result for one in rounds]
             pairs = list(zip(results, floor, strict=True))
