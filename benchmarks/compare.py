@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.load import Check, Load, Result, run
-from benchmarks.process import Server
+from benchmarks.process import Server, settle
 from service.features import to_matrix
 from service.models import MODELS
 from service.spec import ModelSpec
@@ -78,7 +78,7 @@ def main() -> None:
         for number, case in product(range(arguments.rounds), cases):
             for name in _asked(case, arguments.workers):
                 load = _load(case, name, expected[case.model])
-                # What the last one left unfinished would be measured with this one.
+                # Connections, caches and branches are warm in the long run.
                 run(load, min(case.connections, 4), 1, arguments.load_core)
                 server = servers[name if name != TUTORIAL else f"{TUTORIAL} {case.model}"]
                 before, began = server.cpu_s, time.perf_counter()
@@ -87,6 +87,7 @@ def main() -> None:
                 result = run(load, case.connections, seconds, arguments.load_core)
                 cpu = (server.cpu_s - before) / (time.perf_counter() - began)
                 found.append(Measured(case, name, number, result, cpu, server.memory_mb))
+                settle(servers.values())
                 print(_line(found[-1]), flush=True)
     text = table(found, cases, arguments.workers)
     print("\n" + text)

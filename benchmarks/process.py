@@ -10,12 +10,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 START_S = 120
+# CPU time of a third of a second in which nothing is computed.
+IDLE_S = 0.03
 
 
 class Server:
@@ -70,6 +72,14 @@ class Server:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(60)
         self._log.close()
+
+
+def settle(servers: Iterable[Server]) -> None:
+    """Wait until none of them computes any more what wrk no longer waits for."""
+    servers, used = list(servers), -1.0
+    while (now := sum(server.cpu_s for server in servers)) - used > IDLE_S:
+        used = now
+        time.sleep(0.3)
 
 
 def _family(pid: int) -> list[int]:

@@ -131,7 +131,8 @@ class SavedModelServable:
         ]
 
     def _explain_differences(self) -> list[str]:
-        golden = np.asarray(self.manifest.golden.inputs, np.float32)
+        # Two show names and shapes; for all of them a kernel machine would hold 60 MB, several times over.
+        golden = np.asarray(self.manifest.golden.inputs[:2], np.float32)
         outputs = self.explain(golden)
         rows, width = golden.shape
         expected = {
