@@ -82,8 +82,8 @@ class Coalescer:
         taken = self._taken(loop.time())
         if taken:
             self._answer(taken)
+        self._drop_vain(loop.time())
         if self._queue:
-            self._drop_vain(loop.time())
             loop.call_soon(self._gather, self._queued, TURNS)
 
     def _taken(self, now: float) -> list[Waiting]:

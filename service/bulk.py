@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic_core import from_json
 
 from service.features import Feature, Matrix
+from service.protocol import MAX_ROWS
 from service.spec import ModelSpec
 
 Doubles = NDArray[np.float64]
@@ -53,9 +54,11 @@ def json_rows(spec: ModelSpec, body: bytes) -> tuple[Matrix, bytes]:
     around = body[: found.start()] + body[end:]
     if end < 0 or not first or b"\\" in around or b'"instances"' in around:
         raise Doubt
-    parts = []
+    parts: list[Matrix] = []
     for piece in _pieces(body, start, end):
         parts.append(_from_rows(spec, _parsed(piece)))
+        if sum(map(len, parts)) > MAX_ROWS:
+            raise Doubt
         let_others_run()
     return np.concatenate(parts), body[:first] + body[end:]
 
@@ -73,8 +76,10 @@ def _pieces(body: bytes, start: int, end: int) -> Iterator[bytes]:
     """The text of the list body[start:end], cut at commas between two rows."""
     while (brace := body.find(b"}", start + PIECE, end)) >= 0:
         comma = body.find(b",", brace, end)
-        if comma < 0 or body[brace + 1 : comma].strip():
+        if comma < 0:
             break
+        if body[brace + 1 : comma].strip():
+            raise Doubt
         yield body[start:comma]
         start = comma + 1
     yield body[start:end]

@@ -28,6 +28,8 @@ from service.protocol import MAX_ROWS
 from service.registry import Servable
 from service.tasks import Columns
 
+# As many rows of CSV are judged in some milliseconds.
+SMALL_ROWS = 512
 # They share Python's lock with the loop: with more of them neither they nor the loop would be faster.
 THREADS = 4
 # Instances that are worded together: a large answer is held as its bytes and this many objects.
@@ -48,7 +50,7 @@ class Engine:
 
     def __init__(self, waiting_rows: int) -> None:
         """Let at most `waiting_rows` rows wait or be computed at a time."""
-        self._free = waiting_rows
+        self._free = self._most = waiting_rows
         self._coalescers: dict[Servable, Coalescer] = {}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="engine")
 
@@ -59,7 +61,7 @@ class Engine:
 
         Raises what `read` and the action raise, Overloaded, DeadlineExceeded and CallerGone.
         """
-        if len(body) > SMALL_BODY or not action.shared:
+        if len(body) > SMALL_BODY or not action.shared or rows_of(body) > SMALL_ROWS:
             return await self._beside(
                 lambda stop: _large(action, servable, read(body), stop), rows_of(body), caller
             )
@@ -81,6 +83,8 @@ class Engine:
 
     async def _beside(self, work: Callable[[Event], Answer], rows: int, caller: Caller) -> Answer:
         """Do the work on a thread, until it is done or nobody waits for it."""
+        # Who alone is beyond the bound may come when nobody else is there.
+        rows = min(rows, self._most)
         self._take(rows)
         loop = asyncio.get_running_loop()
         stop = Event()
@@ -111,12 +115,14 @@ class Engine:
 
 
 def rows_of(body: bytes) -> int:
-    """How many rows a body seems to hold before it is read: as many as the first of them goes into it."""
-    end = body.find(b"}") + 1
-    first = (
-        end - body.rfind(b"{", 0, end) if end else body.find(b"\n", body.find(b"\n") + 1) - body.find(b"\n")
-    )
-    return min(len(body) // max(first, 1) + 1, MAX_ROWS)
+    """About how many rows a body holds, before it is read: as if each were as long as its first one."""
+    start = body.find(b"{", body.find(b'"instances"') + 1)
+    if start >= 0:
+        end = body.find(b"}", start)
+    else:
+        start = body.find(b"\n")
+        end = body.find(b"\n", start + 1)
+    return min(len(body) // (end - start + 1) + 1, MAX_ROWS) if 0 <= start < end else 1
 
 
 def _large(action: Action, servable: Servable, asked: Asked, stop: Event) -> Answer:
@@ -129,7 +135,7 @@ def _large(action: Action, servable: Servable, asked: Asked, stop: Event) -> Ans
 
 
 def _columns(servable: Servable, job: Job, stop: Event) -> Columns:
-    """The columns of all rows of a job, call by call. Raises CallerGone when it is to stop."""
+    """The columns of a job, call by call and put together. Raises CallerGone when it is to stop."""
     parts: list[Columns] = []
     for start in range(0, len(job.cells), job.rows):
         if stop.is_set():

@@ -101,7 +101,7 @@ class Judge:
             raise self._refusal(faults, from_json(body)) from None
 
     def _many(self, body: bytes) -> Asked:
-        """Validate a JSON body of many rows column by column. Raises Doubt, ValidationError or TooLarge."""
+        """Validate a JSON body of many rows by columns. Raises Doubt, ValidationError or InvalidRows."""
         matrix, rest = json_rows(self.spec, body)
         request = self.request.model_validate_json(rest)
         if len(request.instances) != 1 or len(matrix) > MAX_ROWS:

@@ -35,7 +35,9 @@ class Settings(BaseSettings):
         description="rows that may wait or be computed at a time; beyond: 429 (MAX_WAITING_ROWS)",
     )
     request_timeout_s: float = Field(
-        60, gt=0, description="seconds until a request without an answer gets 504 (REQUEST_TIMEOUT_S)"
+        60,
+        gt=0,
+        description="seconds until a request that was read, but has no answer, gets 504 (REQUEST_TIMEOUT_S)",
     )
     shutdown_timeout_s: int = Field(
         30, ge=1, description="seconds that requests in flight get after SIGTERM (SHUTDOWN_TIMEOUT_S)"

@@ -8,6 +8,7 @@ of HTTP; judges no value: that is `judge.Judge`'s, for JSON and CSV alike.
 import re
 from collections.abc import Iterator, Mapping
 from io import StringIO
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -58,12 +59,16 @@ def read_csv(judge: Judge, body: bytes, options: Mapping[str, Any]) -> Asked:
 def _many(judge: Judge, body: bytes, options: Mapping[str, Any]) -> Asked:
     """Validate a CSV body of many lines column by column. Raises Doubt or RefusedBody."""
     spec = judge.spec
-    first = _cells(spec, body.partition(b"\n")[0])
+    line = body.partition(b"\n")[0]
+    first = _cells(spec, line)
+    if first.shape[1] != line.count(b",") + 1:
+        raise Doubt  # an empty heading, or a quoted comma: which column is whose?
     header = _header(judge, first.iloc[0].tolist())
     headed = header is not None
     header = header or _published_header(judge, first.shape[1])
+    frames = islice(_frames(judge, header, body, headed), MAX_ROWS // PIECE + 2)
     try:
-        parts = [_part(judge, header, frame) for frame in _frames(judge, header, body, headed)]
+        parts = [_part(judge, header, frame) for frame in frames]
     except (ValueError, pd.errors.ParserError):
         raise Doubt from None
     instances = Instances(

@@ -114,11 +114,11 @@ class AccessLog:
         self._lines.append(line)
 
     def _write(self) -> None:
+        lines, self._lines = self._lines, []
         now = time.time()
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
         head = f"{moment},{int(now % 1 * 1000):03d} INFO service.access "
-        access.info("\n".join([head + line for line in self._lines]))
-        self._lines.clear()
+        access.info("\n".join([head + line for line in lines]))
 
 
 class RequestLog:

@@ -38,8 +38,8 @@ class JoiningTransport:
 
     def _flush(self) -> None:
         parts, self._parts = self._parts, []
-        if not parts:
-            return
+        if not parts or self._transport.is_closing():
+            return  # the client is gone, and the socket with it
         if sum(map(len, parts)) <= LARGEST_JOINED:
             parts = [b"".join(parts)]
         for part in parts:

@@ -161,3 +161,29 @@ def test_columns_get_the_verdicts_of_rows(name: str, media: str, monkeypatch: py
 
     compare()
     assert 10 < accepted < 95, "bodies with and without a fault must be among those that were tried"
+
+
+@pytest.mark.parametrize("header", ["x1,,x2", ",x1,x2", '"x1,",x2'])
+def test_a_heading_that_is_missing_shifts_no_column(header: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose the cells below would be is not plain: row by row, they are refused."""
+    action = actions(MODELS["and_gate"])[0]
+    body = header + "\n" + "1,0\n" * 20
+    monkeypatch.setattr(table, "SMALL_BODY", -1)
+
+    assert not plain(action, body, "csv")
+    assert isinstance(verdict(action, body, "csv")[0], type)
+
+
+def test_more_rows_than_a_request_may_hold_are_not_read_to_their_end() -> None:
+    """A body of millions of short lines costs no more than one of a hundred thousand."""
+    action = actions(MODELS["and_gate"])[0]
+    rows = judge.MAX_ROWS + 2 * table.PIECE
+    for body, media in (
+        ("x1,x2\n" + "1,0\n" * rows, "csv"),
+        ('{"instances": [' + '{"x1":1,"x2":0},' * rows, "json"),
+    ):
+        assert not plain(action, body, media)
+        with pytest.raises((TooLarge, RefusedBody)):
+            action.judge.json(body.encode()) if media == "json" else table.read_csv(
+                action.judge, body.encode(), {}
+            )

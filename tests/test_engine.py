@@ -13,6 +13,7 @@ from mean_servable import MeanServable
 from rows import document, refused
 from servers import client_of
 from service.app import create_app
+from service.engine import rows_of
 from service.errors import ModelFailure
 from service.features import Matrix
 from service.inference import CALL_ROWS
@@ -201,3 +202,26 @@ async def test_small_requests_are_answered_while_large_ones_are_computed() -> No
 
         servable.released.set()
         assert len((await large).json()["predictions"]) == 10_000
+
+
+@pytest.mark.parametrize("count", [1, 2, 50, 6000])
+@pytest.mark.parametrize("before", ["", '"parameters": {"coverage": 0.9}, '])
+def test_rows_are_estimated_before_they_are_read(count: int, before: str) -> None:
+    """From the first of them, wherever the options stand; JSON and CSV, with or without a last newline."""
+    listed = ", ".join(['{"x1": 1, "x2": 1}'] * count)
+    lines = "x1,x2" + "\n1,1" * count
+
+    for body in (f'{{{before}"instances": [{listed}]}}', lines, lines + "\n"):
+        assert 0.5 * count <= rows_of(body.encode()) <= 1.5 * count + 10
+
+
+@pytest.mark.parametrize("body", ["", "x", "{", '{"instances": []}', "{}", "\n", "\n\n", "\r\r"])
+def test_what_holds_no_row_is_estimated_at_next_to_nothing(body: str) -> None:
+    assert 1 <= rows_of(body.encode()) <= 2
+
+
+async def test_a_request_that_is_beyond_the_bound_by_itself_is_answered_when_nobody_else_waits() -> None:
+    """It would otherwise be told for ever to come a little later."""
+    async with serving(MeanServable(GATE), max_waiting_rows=400) as client:
+        assert (await client.post(PREDICT, json=rows(5000))).status_code == 200
+        assert (await client.post(PREDICT, json=rows(5000))).status_code == 200
