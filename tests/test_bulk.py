@@ -1,6 +1,7 @@
 """Many rows are judged column by column and get the verdicts that they get row by row: bodies at random."""
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,7 @@ def values(feature: Feature) -> st.SearchStrategy[Value]:
         return st.booleans()
     if feature.kind == "category":
         return st.sampled_from(list(feature.levels))
-    low, high = int(feature.low or 0), int(feature.high or 0)
-    whole = st.integers(low, high)
+    whole = st.integers(math.ceil(feature.low or 0), math.floor(feature.high or 0))
     return whole if feature.kind == "count" else whole | st.floats(feature.low, feature.high)
 
 
@@ -56,26 +56,26 @@ def edited(draw: st.DrawFn, text: str, marks: st.SearchStrategy[str]) -> str:
 
 
 @st.composite
-def documents(draw: st.DrawFn, action: Action) -> str:
+def documents(draw: st.DrawFn, action: Action, spoil: bool) -> str:
     """A JSON body, somewhere spoilt or not at all."""
     spec = action.judge.spec
     instances = draw(st.lists(rows(spec), min_size=1, max_size=9))
-    if draw(st.sampled_from([False, False, True])):
+    if spoil and draw(st.sampled_from([False, False, True])):
         spoilt = draw(st.sampled_from(instances))
         # Among what is drawn: a part that is above its whole.
         odd = st.sampled_from(ODD) | st.sampled_from([8, 9.5, 450])
         spoilt[draw(st.sampled_from([*spoilt, *(part.name for part in spec.parts), "horse"]))] = draw(odd)
-    count = len(instances) + draw(st.sampled_from([0, 0, 0, 0, 1, -1]))
+    count = len(instances) + (draw(st.sampled_from([0, 0, 0, 0, 1, -1])) if spoil else 0)
     targets = draw(st.lists(values(spec.target), min_size=count, max_size=count))
     fields: dict[str, Any] = {"instances": instances, "parameters": needed(spec, action.name)}
     fields |= {"targets": targets} if action.judge.labelled else {}
     names = draw(st.permutations(list(fields)))
     body = json.dumps({name: fields[name] for name in names}, indent=draw(st.sampled_from([None, 1])))
-    return draw(edited(body, JSON_MARKS))
+    return draw(edited(body, JSON_MARKS)) if spoil else body
 
 
 @st.composite
-def lines(draw: st.DrawFn, action: Action) -> str:
+def lines(draw: st.DrawFn, action: Action, spoil: bool) -> str:
     """A CSV body in the words of JSON or in the table's codes, somewhere spoilt or not at all."""
     spec = action.judge.spec
     columns = [*spec.features, *([spec.target] if action.judge.labelled else [])]
@@ -103,8 +103,9 @@ def lines(draw: st.DrawFn, action: Action) -> str:
         )
         for row in table_of
     )
-    head = ",".join(names) + "\n" if draw(st.booleans()) else ""
-    return draw(edited(head + text + draw(st.sampled_from(["", "\n"])), CSV_MARKS))
+    head = ",".join(names) + "\n" if not spoil or draw(st.booleans()) else ""
+    body = head + text + draw(st.sampled_from(["", "\n"]))
+    return draw(edited(body, CSV_MARKS)) if spoil else body
 
 
 def verdict(action: Action, body: str, media: str) -> Any:
@@ -136,31 +137,36 @@ def plain(action: Action, body: str, media: str) -> bool:
     return True
 
 
+@pytest.mark.parametrize("spoil", [True, False])
 @pytest.mark.parametrize("media", ["json", "csv"])
-@pytest.mark.parametrize("name", ["survival", "wine_quality", "and_gate"])
-def test_columns_get_the_verdicts_of_rows(name: str, media: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Value for value, pointer for pointer, word for word; in pieces of a few rows."""
+@pytest.mark.parametrize("name", ["survival", "wine_quality"])
+def test_columns_get_the_verdicts_of_rows(
+    name: str, media: str, spoil: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Value for value, pointer for pointer, word for word; and what has no fault is read by columns."""
     monkeypatch.setattr(bulk, "PIECE", 150)
     monkeypatch.setattr(table, "PIECE", 3)
     offered = actions(MODELS[name])
-    accepted = 0
 
-    @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=150 if spoil else 20,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(st.data())
     def compare(data: st.DataObject) -> None:
-        nonlocal accepted
         action = data.draw(st.sampled_from(offered))
-        body = data.draw((documents if media == "json" else lines)(action))
+        body = data.draw((documents if media == "json" else lines)(action, spoil))
         found = []
         for size in (-1, 10**9):
             monkeypatch.setattr(judge, "SMALL_BODY", size)
             monkeypatch.setattr(table, "SMALL_BODY", size)
             found.append(verdict(action, body, media))
         assert found[0] == found[1]
-        accepted += plain(action, body, media)
+        assert spoil or plain(action, body, media)
 
     compare()
-    assert 10 < accepted < 95, "bodies with and without a fault must be among those that were tried"
 
 
 @pytest.mark.parametrize("header", ["x1,,x2", ",x1,x2", '"x1,",x2'])
