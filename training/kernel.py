@@ -7,6 +7,8 @@ the training rows: right for wines, never for patients. Knows numpy and TensorFl
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
+from math import log2
 
 import numpy as np
 import tensorflow as tf
@@ -24,7 +26,8 @@ LEAST = 0.002
 class Kernel:
     """k(d) = the sum of weight x exp(-d / width); `ridge` is added to its diagonal; `rounds` of the metric.
 
-    The metric's matrix is raised to `power` and scaled to a trace of one for each column.
+    The metric's matrix is raised to `power` and scaled to a trace of one for each column. Each width is the
+    one before it halved, once or several times: so the graph needs one exponential and squares of it.
     """
 
     weights: tuple[float, ...] = (1.0, 4.0)
@@ -32,6 +35,19 @@ class Kernel:
     ridge: float = 0.25
     rounds: int = 2
     power: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Raise ValueError at widths that are no halves of one another."""
+        if not all(halvings.is_integer() and halvings >= 0 for halvings in self._halvings()):
+            raise ValueError(f"widths {self.widths}: expected each to be the one before it, halved")
+
+    @property
+    def terms(self) -> list[tuple[float, int]]:
+        """Each weight, and how often the term before is squared: exp(-d / width) is exp(-d / 2 width)^2."""
+        return list(zip(self.weights, map(int, self._halvings()), strict=True))
+
+    def _halvings(self) -> list[float]:
+        return [log2(wide / narrow) for wide, narrow in pairwise((self.widths[0], *self.widths))]
 
     def __call__(self, distance: Doubles) -> Doubles:
         """Return k of each distance."""
@@ -79,16 +95,20 @@ class KernelMachine(tf.Module):  # type: ignore[misc]
     """
 
     def __init__(self, machine: Machine) -> None:
-        """Hold the machine's arrays as variables."""
+        """Hold the machine's arrays as variables, all distances in units of the kernel's first width."""
         super().__init__(name="kernel_machine")
         self.kernel = machine.kernel
-        # The centres stand transposed and with their squares, as the matrix product wants them.
-        self.transform, self.centres, self.squares, self.alpha, self.mean = (
+        width = machine.kernel.widths[0]
+        centres = machine.centres / width
+        squares = (centres**2).sum(axis=1)
+        # |p - c|^2 = (p, |p|^2, 1) (-2c, 1, |c|^2): one product, where each sum over all centres would be
+        # another way through memory.
+        columns = np.vstack([-2 * centres.T, np.ones_like(squares), squares])
+        self.transform, self.columns, self.alpha, self.mean = (
             tf.Variable(values, False, name=name, dtype=tf.float64)
             for name, values in (
-                ("transform", machine.transform), ("centres", -2 * machine.centres.T),
-                ("squares", (machine.centres**2).sum(axis=1)), ("alpha", machine.alpha),
-                ("mean", machine.mean),
+                ("transform", machine.transform / width), ("columns", columns),
+                ("alpha", machine.alpha), ("mean", machine.mean),
             )
         )  # fmt: skip
 
@@ -100,12 +120,16 @@ class KernelMachine(tf.Module):  # type: ignore[misc]
     def __call__(self, z: tf.Tensor) -> tf.Tensor:
         """Answer the shares of z."""
         place = tf.matmul(tf.cast(z, tf.float64), self.transform)
-        squared = tf.matmul(place, self.centres) + self.squares
-        squared += tf.reduce_sum(place * place, axis=1, keepdims=True)
-        distance = tf.sqrt(tf.cast(tf.maximum(squared, NEAR), tf.float32))
-        terms = zip(self.kernel.weights, self.kernel.widths, strict=True)
-        near = tf.add_n([weight * tf.exp(distance / -width) for weight, width in terms])
-        shares = tf.maximum(tf.matmul(tf.cast(near, tf.float64), self.alpha) + self.mean, LEAST)
+        square = tf.reduce_sum(place * place, axis=1, keepdims=True)
+        squared = tf.matmul(tf.concat([place, square, tf.ones_like(square)], axis=1), self.columns)
+        least = NEAR / self.kernel.widths[0] ** 2
+        power = tf.exp(-tf.sqrt(tf.maximum(tf.cast(squared, tf.float32), least)))
+        near = []
+        for weight, squarings in self.kernel.terms:
+            for _ in range(squarings):
+                power = tf.square(power)
+            near.append(weight * power)
+        shares = tf.maximum(tf.matmul(tf.cast(tf.add_n(near), tf.float64), self.alpha) + self.mean, LEAST)
         return tf.cast(shares / tf.reduce_sum(shares, axis=1, keepdims=True), tf.float32)
 
 
