@@ -1,10 +1,11 @@
 """The coalescer: concurrent requests for one version of a model share one call of its graph.
 
-A call costs some hundred microseconds before it has computed a row. There is no timer: a call starts as
-soon as the event loop has read what had already arrived, so that a lone request waits for nobody, and what
-arrives while it runs goes together into the next one. Calls run on the loop and not on a thread: handing
-rows over and back costs more than a small call, and under load the loop's own work delays the way back
-(benchmarks/NOTES.md). Rows are validated before they come here.
+A call costs some fifty microseconds before it has computed a row. There is no timer: while the last call
+had a single caller, the next one is computed at once; where there is company, a call starts as soon as the
+event loop has read what had already arrived, and what arrives while it runs goes together into the next
+one. Calls run on the loop and not on a thread: handing rows over and back costs more than a small call, and
+under load the loop's own work delays the way back (benchmarks/NOTES.md). Rows are validated before they
+come here.
 
 Knows asyncio and arrays; knows nothing of HTTP or TensorFlow.
 """
@@ -56,6 +57,8 @@ class Coalescer:
         self._rows = rows
         self._queue: deque[Waiting] = deque()
         self._queued = 0  # rows
+        # Whether others are about: some shared the last call, or one has asked in this turn of the loop.
+        self._company = False
 
     async def __call__(self, cells: Cells, caller: Caller) -> Columns:
         """Return the columns for n rows, n not above the rows of one call.
@@ -64,12 +67,25 @@ class Coalescer:
         gave up while others were computed are never computed; it gets CallerGone.
         """
         loop = asyncio.get_running_loop()
+        if not self._company:
+            return self._alone(cells, caller, loop)
         columns: asyncio.Future[Columns] = loop.create_future()
         if not self._queue:
             loop.call_soon(self._gather, 0, TURNS)
         self._queue.append(Waiting(cells, caller, columns))
         self._queued += len(cells)
         return await columns
+
+    def _alone(self, cells: Cells, caller: Caller, loop: asyncio.AbstractEventLoop) -> Columns:
+        """Compute at once, and see whether anybody else comes in this turn: a crowd arrives in one."""
+        if caller.deadline < loop.time():
+            raise DeadlineExceeded
+        self._company = True
+        loop.call_soon(self._turned)
+        return self._call(np.asarray(cells, np.float32))
+
+    def _turned(self) -> None:
+        self._company = bool(self._queue)
 
     def _gather(self, before: int, turns: int) -> None:
         """Compute what has arrived, once a call is full or the last turns brought nothing more."""
@@ -83,6 +99,7 @@ class Coalescer:
         if taken:
             self._answer(taken)
         self._drop_vain(loop.time())
+        self._company = len(taken) > 1 or bool(self._queue)
         if self._queue:
             loop.call_soon(self._gather, self._queued, TURNS)
 

@@ -47,10 +47,18 @@ async def ask(coalescer: Coalescer, *rows: float, caller: Waiter | None = None) 
     return (await coalescer([[row] for row in rows], caller or Waiter()))["double"]
 
 
+async def in_company(call: Doubling, rows: int) -> Coalescer:
+    """A coalescer whose last call was shared, and that therefore waits for others."""
+    coalescer = Coalescer(call, rows)
+    await asyncio.gather(*(ask(coalescer, 0) for _ in range(3)))
+    call.calls.clear()
+    return coalescer
+
+
 async def test_what_arrives_together_shares_a_call_and_each_gets_its_own_rows_in_order() -> None:
     """Three callers, six rows, one call."""
     call = Doubling()
-    coalescer = Coalescer(call, rows=10)
+    coalescer = await in_company(call, rows=10)
 
     answers = await asyncio.gather(ask(coalescer, 1, 2), ask(coalescer, 3), ask(coalescer, 6, 5, 4))
 
@@ -58,20 +66,43 @@ async def test_what_arrives_together_shares_a_call_and_each_gets_its_own_rows_in
     assert call.calls == [[1, 2, 3, 6, 5, 4]]
 
 
-async def test_a_lone_request_waits_for_no_clock() -> None:
-    """It is computed as soon as the loop has nothing else to do: within a few turns."""
-    call = Doubling()
-    answer = asyncio.create_task(ask(Coalescer(call, rows=10), 1))
-    for _ in range(5):
+async def test_a_lone_request_waits_for_nobody() -> None:
+    """It is computed before the loop turns, and so is the next one that finds nobody else about."""
+    coalescer = Coalescer(Doubling(), rows=10)
+    for _ in range(2):
+        answer = asyncio.create_task(ask(coalescer, 1))
         await asyncio.sleep(0)
 
-    assert answer.done()
+        assert answer.done()
+        await asyncio.sleep(0)
+
+
+async def test_a_crowd_that_finds_nobody_shares_calls_but_for_the_first_of_it() -> None:
+    """The first to ask cannot know of the others; they come in the same turn, and wait for one another."""
+    call = Doubling()
+    coalescer = Coalescer(call, rows=10)
+
+    await asyncio.gather(*(ask(coalescer, row) for row in range(4)))
+
+    assert call.calls == [[0], [1, 2, 3]]
+
+
+async def test_after_company_a_lone_request_is_waited_with_once() -> None:
+    """Within a few turns, without a clock; the one after it waits for nobody."""
+    coalescer = await in_company(Doubling(), rows=10)
+    first = asyncio.create_task(ask(coalescer, 1))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    second = asyncio.create_task(ask(coalescer, 2))
+    await asyncio.sleep(0)
+
+    assert (first.done(), second.done()) == (True, True)
 
 
 async def test_a_call_takes_no_more_rows_than_it_may() -> None:
     """What does not fit goes next, whole: rows of one caller are never parted."""
     call = Doubling()
-    coalescer = Coalescer(call, rows=4)
+    coalescer = await in_company(call, rows=4)
 
     answers = await asyncio.gather(ask(coalescer, 1, 2, 3), ask(coalescer, 4, 5), ask(coalescer, 6))
 
@@ -81,7 +112,7 @@ async def test_a_call_takes_no_more_rows_than_it_may() -> None:
 
 async def test_a_failing_row_fails_its_own_caller_alone() -> None:
     """Its neighbours in the call are computed again, each alone, and answered."""
-    coalescer = Coalescer(Doubling(broken=2), rows=10)
+    coalescer = await in_company(Doubling(broken=2), rows=10)
 
     answers = await asyncio.gather(
         ask(coalescer, 1), ask(coalescer, 2), ask(coalescer, 3), return_exceptions=True
@@ -94,7 +125,7 @@ async def test_a_failing_row_fails_its_own_caller_alone() -> None:
 async def test_a_caller_that_gave_up_is_dropped_before_the_call() -> None:
     """Rows that waited for another call are computed only if somebody still waits for them."""
     call = Doubling()
-    coalescer = Coalescer(call, rows=2)
+    coalescer = await in_company(call, rows=2)
 
     answers = await asyncio.gather(
         ask(coalescer, 1, 2), ask(coalescer, 3, caller=Waiter(left=True)), ask(coalescer, 4),
@@ -109,7 +140,7 @@ async def test_a_caller_that_gave_up_is_dropped_before_the_call() -> None:
 async def test_a_cancelled_request_is_dropped_before_the_call() -> None:
     """A server that ends a request cancels its task."""
     call = Doubling()
-    coalescer = Coalescer(call, rows=10)
+    coalescer = await in_company(call, rows=10)
     cancelled = asyncio.create_task(ask(coalescer, 1))
     kept = asyncio.create_task(ask(coalescer, 2))
     await asyncio.sleep(0)
@@ -122,7 +153,7 @@ async def test_a_cancelled_request_is_dropped_before_the_call() -> None:
 async def test_a_deadline_that_has_passed_is_said_and_costs_no_call() -> None:
     """Both at the head of the queue and behind what was computed first."""
     call = Doubling()
-    coalescer = Coalescer(call, rows=2)
+    coalescer = await in_company(call, rows=2)
     late = asyncio.get_running_loop().time() - 1
 
     answers = await asyncio.gather(
@@ -132,6 +163,17 @@ async def test_a_deadline_that_has_passed_is_said_and_costs_no_call() -> None:
 
     assert [type(answer) for answer in answers] == [DeadlineExceeded, list, DeadlineExceeded]
     assert call.calls == [[2, 3]]
+
+
+async def test_a_lone_request_whose_deadline_has_passed_costs_no_call() -> None:
+    """Its body may have taken the whole time."""
+    call = Doubling()
+    late = Waiter(asyncio.get_running_loop().time() - 1)
+
+    with pytest.raises(DeadlineExceeded):
+        await ask(Coalescer(call, rows=2), 1, caller=late)
+
+    assert call.calls == []
 
 
 async def test_the_loop_turns_between_two_calls() -> None:
