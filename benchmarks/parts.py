@@ -23,14 +23,14 @@ os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OM
 
 import numpy as np
 import uvloop
-from pydantic_core import to_json
 
 from service.actions import actions
 from service.batching import Coalescer
 from service.features import Cells
-from service.inference import CALL_ROWS, predictions
+from service.inference import CALL_ROWS, Predicting
 from service.judge import Judge
 from service.models import MODELS
+from service.parameters import DEFAULT_COVERAGE
 from service.servable import SavedModelServable, keep_buffers
 from service.table import read_csv
 
@@ -73,8 +73,8 @@ def main() -> None:
         matrix = np.repeat(instances.matrix, rows, axis=0)
         report(f"graph, {rows} rows", partial(servable.predict, matrix), rows)
     job = action.job(servable, instances, parameters)
-    columns = predictions(servable, instances.matrix)
-    report("word one row", lambda: to_json(job.answer(columns)), 1)
+    columns = job.compute(instances.matrix)
+    report("word one row", lambda: job.answer(columns), 1)
     uvloop.run(lone(servable, instances.cells))
 
 
@@ -86,11 +86,12 @@ def csv(judge: Judge, rows: int) -> None:
 
 async def lone(servable: SavedModelServable, cells: Cells) -> None:
     """One row without the coalescer and with it, in turns: what a lone request pays for company."""
-    coalescer = Coalescer(partial(predictions, servable), CALL_ROWS)
+    compute = Predicting(servable, DEFAULT_COVERAGE)
+    coalescer = Coalescer(compute, CALL_ROWS)
     direct, shared = [], []
     for _ in range(3000):
         began = time.perf_counter()
-        predictions(servable, np.asarray(cells, np.float32))
+        compute(np.asarray(cells, np.float32))
         direct.append(time.perf_counter() - began)
         await asyncio.sleep(0)
         began = time.perf_counter()

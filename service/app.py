@@ -16,7 +16,7 @@ from service.actions import Action, actions
 from service.engine import Engine
 from service.models import MODELS
 from service.registry import Registry
-from service.routes import Shortcuts, model_routes, service_routes, unknown_model_routes
+from service.routes import Shortcuts, State, model_routes, service_routes, unknown_model_routes
 from service.settings import Settings
 from service.telemetry import RequestLog, Telemetry
 
@@ -54,9 +54,7 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
         # FastAPI's own spans and logs would hold paths and queries as they were typed.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    api.state.settings = settings
-    api.state.telemetry = Telemetry()
-    api.state.engine = Engine(settings.max_waiting_rows)
+    api.state = State(settings, Telemetry(), Engine(settings.max_waiting_rows))  # type: ignore[assignment]
     api.include_router(service_routes())
     offered: list[Action] = []
     for spec in (registry.models if registry else MODELS).values():

@@ -11,18 +11,16 @@ Knows asyncio and threads; knows nothing of HTTP or TensorFlow.
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from itertools import chain
 from threading import Event
 from typing import NamedTuple
 
 import numpy as np
-from pydantic_core import to_json
 
 from service.actions import Action
 from service.batching import Caller, Coalescer
 from service.errors import CallerGone, DeadlineExceeded, Overloaded
-from service.inference import CALL_ROWS, Job, predictions
+from service.inference import CALL_ROWS, Compute, Job
 from service.judge import SMALL_BODY, Asked
 from service.protocol import MAX_ROWS
 from service.registry import Servable
@@ -51,7 +49,7 @@ class Engine:
     def __init__(self, waiting_rows: int) -> None:
         """Let at most `waiting_rows` rows wait or be computed at a time."""
         self._free = self._most = waiting_rows
-        self._coalescers: dict[Servable, Coalescer] = {}
+        self._coalescers: dict[Compute, Coalescer] = {}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="engine")
 
     async def answer(
@@ -61,7 +59,7 @@ class Engine:
 
         Raises what `read` and the action raise, Overloaded, DeadlineExceeded and CallerGone.
         """
-        if len(body) > SMALL_BODY or not action.shared or rows_of(body) > SMALL_ROWS:
+        if not action.shared or not _small(body):
             return await self._beside(
                 lambda stop: _large(action, servable, read(body), stop), rows_of(body), caller
             )
@@ -72,10 +70,10 @@ class Engine:
             return await self._beside(lambda stop: _large(action, servable, asked, stop), rows, caller)
         self._take(rows)
         try:
-            columns = await self._coalescer(servable)(job.cells, caller)
+            columns = await self._coalescer(job.compute)(job.cells, caller)
         finally:
             self._free += rows
-        return Answer(to_json(job.answer(columns)), instances.rows)
+        return Answer(job.answer(columns), instances.rows)
 
     def close(self) -> None:
         """End the threads; what has not begun is dropped."""
@@ -108,10 +106,15 @@ class Engine:
             raise Overloaded("Too many rows are waiting for an answer; send these again a little later.")
         self._free -= rows
 
-    def _coalescer(self, servable: Servable) -> Coalescer:
-        if servable not in self._coalescers:
-            self._coalescers[servable] = Coalescer(partial(predictions, servable), CALL_ROWS)
-        return self._coalescers[servable]
+    def _coalescer(self, compute: Compute) -> Coalescer:
+        if compute not in self._coalescers:
+            self._coalescers[compute] = Coalescer(compute, CALL_ROWS)
+        return self._coalescers[compute]
+
+
+def _small(body: bytes) -> bool:
+    """Whether a body is judged in a moment. A row takes two bytes at the least."""
+    return len(body) <= 2 * SMALL_ROWS or (len(body) <= SMALL_BODY and rows_of(body) <= SMALL_ROWS)
 
 
 def rows_of(body: bytes) -> int:
@@ -130,17 +133,17 @@ def _large(action: Action, servable: Servable, asked: Asked, stop: Event) -> Ans
     instances, parameters = asked
     parts = instances.parts(SLICE) if action.listed else [instances]
     jobs = (action.job(servable, part, parameters) for part in parts)
-    pieces = [to_json(job.answer(_columns(servable, job, stop))) for job in jobs]
+    pieces = [job.answer(_columns(job, stop)) for job in jobs]
     return Answer(_joined(pieces, action.listed) if action.listed else pieces[0], instances.rows)
 
 
-def _columns(servable: Servable, job: Job, stop: Event) -> Columns:
+def _columns(job: Job, stop: Event) -> Columns:
     """The columns of a job, call by call and put together. Raises CallerGone when it is to stop."""
     parts: list[Columns] = []
     for start in range(0, len(job.cells), job.rows):
         if stop.is_set():
             raise CallerGone
-        parts.append(job.compute(servable, np.asarray(job.cells[start : start + job.rows], np.float32)))
+        parts.append(job.compute(np.asarray(job.cells[start : start + job.rows], np.float32)))
     return {name: list(chain.from_iterable(part[name] for part in parts)) for name in parts[0]}
 
 

@@ -5,10 +5,13 @@ and with whose rows beside them they are computed is the engine's. No HTTP in it
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
+from pydantic_core import to_json
 
 from service import bootstrap, metrics
 from service.errors import TooLarge
@@ -28,26 +31,59 @@ MAX_EXPLAINED = 250
 # each of its centres for each row, and takes 40 microseconds. An explanation takes a row along 128 nodes.
 CALL_ROWS = 128
 EXPLAINED_ROWS = 2
-OUTSIDE = "outside"
+ANSWERS = "answers"
+# The opening of each version's predictions by coverage, which is the same for every request.
+_OPENINGS: WeakKeyDictionary[Servable, dict[float, bytes]] = WeakKeyDictionary()
+
+
+class Compute(Protocol):
+    """What computes columns (n,) for rows (n, d)."""
+
+    def __call__(self, matrix: Matrix, /) -> Columns:
+        """Compute them."""
+        ...
 
 
 class Job(NamedTuple):
-    """Rows, what computes columns (n,) of at most `rows` of them, and what words the columns of all."""
+    """Rows, what computes columns (n,) of at most `rows` of them, and what makes JSON of the columns of all.
 
-    compute: Callable[[Servable, Matrix], Columns]
+    Jobs whose `compute` is equal may share a call of it.
+    """
+
+    compute: Compute
     cells: Cells
-    answer: Callable[[Columns], dict[str, Any]]
+    answer: Callable[[Columns], bytes]
     rows: int = CALL_ROWS
+
+
+class Predicting(NamedTuple):
+    """Computes what each row is answered with: one column, ANSWERS, of objects.
+
+    They are worded for all rows of a call at once, whoever asked for them.
+    """
+
+    servable: Servable
+    coverage: float
+
+    def __call__(self, matrix: Matrix) -> Columns:
+        """Answer rows (n, d)."""
+        spec, manifest = self.servable.spec, self.servable.manifest
+        columns = outputs(self.servable, matrix)
+        answers = spec.task.answers(spec.target, columns, manifest.critical_at(self.coverage))
+        outside = manifest.outside(matrix)
+        for answer, names, percentile in zip(answers, outside, columns[DISTANCE.name], strict=True):
+            answer["applicability"] = {"outside": names, "distance_percentile": percentile}
+        return {ANSWERS: answers}
 
 
 def predict(servable: Servable, instances: Instances, parameters: PredictParameters) -> Job:
     """Answer each instance, in order, as `PredictResponse` documents."""
+    opening = _opening(servable, parameters.coverage)
 
-    def answer(columns: Columns) -> dict[str, Any]:
-        answers = _predictions(servable, columns, parameters.coverage)
-        return _reading(servable, parameters) | {"predictions": _numbered(instances, answers)}
+    def answer(columns: Columns) -> bytes:
+        return opening + to_json(_numbered(instances, columns[ANSWERS])) + b"}"
 
-    return Job(predictions, instances.cells, answer)
+    return Job(Predicting(servable, parameters.coverage), instances.cells, answer)
 
 
 def what_if(servable: Servable, instances: Instances, parameters: WhatIfParameters) -> Job:
@@ -62,18 +98,18 @@ def what_if(servable: Servable, instances: Instances, parameters: WhatIfParamete
     swept = sweep(spec, feature, seen, matrix, parameters.points)
     own = matrix[:, spec.features.index(feature)].tolist()
 
-    def answer(columns: Columns) -> dict[str, Any]:
-        answers = _predictions(servable, columns, parameters.coverage)
+    def answer(columns: Columns) -> bytes:
         values = (feature.value(code) for code in swept.values.tolist())
-        points = ({"value": value} | answer for value, answer in zip(values, answers, strict=True))
+        points = ({"value": value} | answer for value, answer in zip(values, columns[ANSWERS], strict=True))
         curves = [
             {"value": feature.value(code), "points": list(islice(points, size))}
             for code, size in zip(own, swept.sizes, strict=True)
         ]
         varied = {"feature": feature.name, "unit": feature.unit}
-        return _reading(servable, parameters) | varied | {"curves": _numbered(instances, curves)}
+        reading = _reading(servable, parameters.coverage)
+        return to_json(reading | varied | {"curves": _numbered(instances, curves)})
 
-    return Job(predictions, swept.matrix, answer)
+    return Job(Predicting(servable, parameters.coverage), swept.matrix, answer)
 
 
 def evaluate(servable: Servable, instances: Instances, _: Parameters) -> Job:
@@ -85,21 +121,19 @@ def evaluate(servable: Servable, instances: Instances, _: Parameters) -> Job:
     spec, targets = servable.spec, instances.targets
     assert targets is not None, "the judge of /evaluate lets no unlabelled body through"
 
-    def answer(columns: Columns) -> dict[str, Any]:
+    def answer(columns: Columns) -> bytes:
         constant = spec.task.trivial(spec.target, servable.manifest.prior, len(targets))
         found = {name: np.asarray(values, np.float32) for name, values in columns.items()}
         measured = metrics.evaluate(spec.task, spec.target, found, targets)
         losses = metrics.row_losses(spec.task, spec.target, found, targets)
         groups = bootstrap.groups_of_equal(instances.matrix)
         bounds = bootstrap.interval(losses, groups)
-        return (
-            measured
-            | {"rows": len(targets), "comparison": _comparison(servable, measured, bounds, groups.max() + 1)}
-            | {"baseline": metrics.evaluate(spec.task, spec.target, constant, targets)}
-            | _identity(servable)
-        )
+        comparison = _comparison(servable, measured, bounds, groups.max() + 1)
+        baseline = metrics.evaluate(spec.task, spec.target, constant, targets)
+        beside = {"rows": len(targets), "comparison": comparison, "baseline": baseline}
+        return to_json(measured | beside | _identity(servable))
 
-    return Job(outputs, instances.cells, answer)
+    return Job(partial(outputs, servable), instances.cells, answer)
 
 
 def _comparison(
@@ -128,7 +162,7 @@ def explain(servable: Servable, instances: Instances, _: Parameters) -> Job:
         raise TooLarge(f"A request may explain at most {MAX_EXPLAINED:,} instances; send fewer at a time.")
     names = [feature.name for feature in spec.features]
 
-    def answer(columns: Columns) -> dict[str, Any]:
+    def answer(columns: Columns) -> bytes:
         baseline = columns["baseline_prediction"][0]
         pairs = zip(columns["attributions"], columns["prediction"], strict=True)
         explanations = [
@@ -140,16 +174,14 @@ def explain(servable: Servable, instances: Instances, _: Parameters) -> Job:
             }
             for attributions, prediction in pairs
         ]
-        return _identity(servable) | {
-            "explained": spec.explained,
-            "baseline": {
-                feature.name: feature.value(code)
-                for feature, code in zip(spec.features, columns["baseline"][0], strict=True)
-            },
-            "explanations": _numbered(instances, explanations),
+        start = {
+            feature.name: feature.value(code)
+            for feature, code in zip(spec.features, columns["baseline"][0], strict=True)
         }
+        explained = {"explained": spec.explained, "baseline": start}
+        return to_json(_identity(servable) | explained | {"explanations": _numbered(instances, explanations)})
 
-    return Job(explanations, instances.cells, answer, EXPLAINED_ROWS)
+    return Job(partial(_explanations, servable), instances.cells, answer, EXPLAINED_ROWS)
 
 
 def outputs(servable: Servable, matrix: Matrix) -> dict[str, Sequence[Any]]:
@@ -157,26 +189,20 @@ def outputs(servable: Servable, matrix: Matrix) -> dict[str, Sequence[Any]]:
     return {name: values.tolist() for name, values in servable.predict(matrix).items()}
 
 
-def predictions(servable: Servable, matrix: Matrix) -> Columns:
-    """The same, and for each row the features whose values are outside what training saw."""
-    return outputs(servable, matrix) | {OUTSIDE: servable.manifest.outside(matrix)}
-
-
-def explanations(servable: Servable, matrix: Matrix) -> Columns:
+def _explanations(servable: Servable, matrix: Matrix) -> Columns:
     """Attributions and prediction of each row (n, d), the baseline row and its prediction."""
     return {name: values.tolist() for name, values in servable.explain(matrix).items()}
 
 
-def _predictions(servable: Servable, columns: Columns, coverage: float) -> list[dict[str, Any]]:
-    """The model's answer for each row, with how far the row is from those of training."""
-    spec = servable.spec
-    answers = spec.task.answers(spec.target, columns, servable.manifest.critical_at(coverage))
-    for answer, names, percentile in zip(answers, columns[OUTSIDE], columns[DISTANCE.name], strict=True):
-        answer["applicability"] = {"outside": names, "distance_percentile": percentile}
-    return answers
+def _opening(servable: Servable, coverage: float) -> bytes:
+    """A prediction's JSON up to the list of predictions."""
+    openings = _OPENINGS.setdefault(servable, {})
+    if coverage not in openings:
+        openings[coverage] = to_json(_reading(servable, coverage))[:-1] + b',"predictions":'
+    return openings[coverage]
 
 
-def _reading(servable: Servable, parameters: PredictParameters) -> dict[str, Any]:
+def _reading(servable: Servable, coverage: float) -> dict[str, Any]:
     """What predictions are to be read by (`Reading`)."""
     spec, manifest = servable.spec, servable.manifest
     labels = spec.task.labels(spec.target)
@@ -185,11 +211,11 @@ def _reading(servable: Servable, parameters: PredictParameters) -> dict[str, Any
         "version": servable.version,
         "threshold": spec.threshold,
         "base_rate": dict(zip(map(str, labels), manifest.prior, strict=True)) if labels else None,
-        "coverage": parameters.coverage if manifest.critical else None,
+        "coverage": coverage if manifest.critical else None,
     }
 
 
-def _numbered(instances: Instances, answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _numbered(instances: Instances, answers: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
     """The answers with the ids that their rows came with, if they did."""
     if instances.ids is None:
         return answers

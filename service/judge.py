@@ -117,7 +117,8 @@ class Judge:
 
     def _asked(self, request: RowsRequest[Any], ids: Sequence[int] | None = None) -> Asked:
         cells = to_cells(self.spec.row, request.instances)
-        refuse(list(islice(part_violations(self.spec.row, cells), MAX_VIOLATIONS)))
+        if self.spec.parts:
+            refuse(list(islice(part_violations(self.spec.row, cells), MAX_VIOLATIONS)))
         return Instances(cells, self._codes(request, len(cells)), ids), request.parameters
 
     def _codes(self, request: RowsRequest[Any], rows: int) -> NDArray[np.float64] | None:

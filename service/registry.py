@@ -70,13 +70,14 @@ class Registry:
 
     def add(self, servable: Servable) -> None:
         """Serve this version beside the others of its model."""
-        self._served[servable.spec.name][servable.version] = servable
+        versions = {**self._served[servable.spec.name], servable.version: servable}
+        self._served[servable.spec.name] = dict(sorted(versions.items(), reverse=True))
 
-    def versions(self, model: str) -> dict[int, Servable]:
-        """The served versions of a model, newest first. Raises UnknownModel."""
+    def versions(self, model: str) -> Mapping[int, Servable]:
+        """The served versions of a model, newest first, not to be changed. Raises UnknownModel."""
         if model not in self._served:
             raise UnknownModel(f"There is no such model. Served are: {', '.join(self.models)}.")
-        return dict(sorted(self._served[model].items(), reverse=True))
+        return self._served[model]
 
     def servable(self, model: str, version: int | None = None) -> Servable:
         """The named version, or the newest. Raises UnknownModel, UnknownVersion or NotReady."""

@@ -21,7 +21,7 @@ from service import problems
 from service.actions import NAMES, Action
 from service.card import Card, card
 from service.catalogue import Catalogue, ModelDescription, catalogue, describe
-from service.engine import Answer
+from service.engine import Engine
 from service.errors import (
     CallerGone,
     MalformedBody,
@@ -133,6 +133,19 @@ def _drawing(request: Request, spec: ModelSpec, version: int | None, file: str) 
     return Response(drawings[file], media_type=media_type, headers=DRAWN_ONLY)
 
 
+@dataclass
+class State:
+    """What every request has at hand, as `app.state`; plain attributes, for Starlette's own cost a look-up.
+
+    `registry` is None until the service has started.
+    """
+
+    settings: Settings
+    telemetry: Telemetry
+    engine: Engine
+    registry: Registry = None  # type: ignore[assignment]
+
+
 @dataclass(frozen=True)
 class Shortcut:
     """A path without parameters, which is also its route's template, and what is asked there."""
@@ -178,14 +191,13 @@ class Shortcuts:
 
 async def answer(action: Action, scope: Scope, receive: Receive, version: int | None) -> bytes:
     """Do what a request asks, body to body. Raises ServiceError."""
-    state = scope["app"].state
-    settings: Settings = state.settings
+    state: State = scope["app"].state
     servable = state.registry.servable(action.judge.spec.name, version)
     headers = dict(scope["headers"])
     read = _reader(headers, scope["query_string"], action.judge)
-    caller = HttpCaller(receive, _timeout(headers, settings.request_timeout_s))
-    body = await body_of(headers, receive, settings.max_body_bytes)
-    answered: Answer = await state.engine.answer(action, servable, read, body, caller)
+    caller = HttpCaller(receive, _timeout(headers, state.settings.request_timeout_s))
+    body = await body_of(headers, receive, state.settings.max_body_bytes)
+    answered = await state.engine.answer(action, servable, read, body, caller)
     state.telemetry.count_rows(servable.spec.name, servable.version, action.name, answered.instances)
     return answered.body
 
