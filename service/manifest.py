@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import compress, pairwise, zip_longest
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Self
 
@@ -178,10 +178,10 @@ class Manifest(Part):
         found = (matrix < low) | (matrix > high)
         for column, code in new:
             found[:, column] |= matrix[:, column] == code
-        if not found.any():
-            return [[] for _ in matrix]
-        names = [feature.name for feature in self.features]
-        return [list(compress(names, row)) for row in found.tolist()]
+        names: list[list[str]] = [[] for _ in matrix]
+        for row in np.flatnonzero(found.any(axis=1)).tolist():
+            names[row] = [self.features[column].name for column in np.flatnonzero(found[row]).tolist()]
+        return names
 
     @cached_property
     def _seen(self) -> tuple[Matrix, Matrix, list[tuple[int, int]]]:

@@ -7,6 +7,8 @@ would answer. Knows the vocabulary of features; knows nothing of HTTP, TensorFlo
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from operator import ge
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -328,10 +330,8 @@ def _add_sets(
     critical: Critical,
 ) -> None:
     """Put into each answer the labels whose share reaches their critical value."""
-    bounds = tuple(zip(labels, critical.values, strict=True))
     for answer, row in zip(answers, shares, strict=True):
-        pairs = zip(row, bounds, strict=True)
-        answer["prediction_set"] = [label for share, (label, bound) in pairs if share >= bound]
+        answer["prediction_set"] = list(compress(labels, map(ge, row, critical.values)))
 
 
 def _set_field(label: Any, covered: str) -> dict[str, Any]:
