@@ -158,7 +158,7 @@ def _newest(model: str) -> Path:
     return max((path for path in home.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
 
 
-def _instances(spec: ModelSpec, rows: int) -> list[dict[str, Any]]:
+def instances_of(spec: ModelSpec, rows: int) -> list[dict[str, Any]]:
     """Rows that differ: each number of the example in turn, a little below it."""
     numbers = [feature for feature in spec.features if feature.kind == "quantity" and not feature.at_most]
     instances = [dict(spec.example) for _ in range(rows)]
@@ -179,13 +179,13 @@ def _expected(spec: ModelSpec, rows: int) -> Outputs:
     """What the graph answers to the rows, when it is called directly."""
     from service.servable import SavedModelServable
 
-    instances = [spec.row.model_validate(instance) for instance in _instances(spec, rows)]
+    instances = [spec.row.model_validate(instance) for instance in instances_of(spec, rows)]
     return SavedModelServable(_newest(spec.name), spec).predict(to_matrix(spec.row, instances))
 
 
 def _load(case: Case, server: str, expected: Outputs) -> Load:
     spec = MODELS[case.model]
-    instances = _instances(spec, case.rows)
+    instances = instances_of(spec, case.rows)
     lines = [",".join(map(str, instance.values())) for instance in instances]
     body = (
         json.dumps({"instances": instances})

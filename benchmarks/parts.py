@@ -14,6 +14,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -26,7 +27,7 @@ import uvloop
 
 from service.actions import actions
 from service.batching import Coalescer
-from service.features import Cells
+from service.features import Cells, Matrix
 from service.inference import CALL_ROWS, Predicting
 from service.judge import Judge
 from service.models import MODELS
@@ -76,6 +77,7 @@ def main() -> None:
     columns = job.compute(instances.matrix)
     report("word one row", lambda: job.answer(columns), 1)
     uvloop.run(lone(servable, instances.cells))
+    uvloop.run(on_a_thread(servable, np.repeat(instances.matrix, 64, axis=0)))
 
 
 def csv(judge: Judge, rows: int) -> None:
@@ -102,6 +104,24 @@ async def lone(servable: SavedModelServable, cells: Cells) -> None:
         print(
             f"a lone row {name:8} the coalescer {middle:8.1f} us, half of them within {low:.1f} to {high:.1f}"
         )
+
+
+async def on_a_thread(servable: SavedModelServable, matrix: Matrix) -> None:
+    """A call of 64 rows on the loop and on a thread, in turns: what handing it over and back costs."""
+    compute = Predicting(servable, DEFAULT_COVERAGE)
+    loop, pool = asyncio.get_running_loop(), ThreadPoolExecutor(1)
+    direct, handed = [], []
+    for _ in range(2000):
+        began = time.perf_counter()
+        compute(matrix)
+        direct.append(time.perf_counter() - began)
+        await asyncio.sleep(0)
+        began = time.perf_counter()
+        await loop.run_in_executor(pool, compute, matrix)
+        handed.append(time.perf_counter() - began)
+    for name, times in (("on the loop", direct), ("on a thread", handed)):
+        low, middle, high = np.quantile(times[500:], [0.25, 0.5, 0.75]) * 1e6
+        print(f"64 rows {name}: {middle:8.1f} us, half of them within {low:.1f} to {high:.1f}")
 
 
 def report(name: str, work: Callable[[], object], rows: int) -> None:

@@ -65,6 +65,16 @@ class Server:
         )
         return pages * PAGE / 1e6
 
+    def forget_peak(self) -> None:
+        """Let `peak_mb` begin anew."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
+    @property
+    def peak_mb(self) -> float:
+        """The most resident memory that the process had, without its workers, in MB of 10^6 bytes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+
     def __enter__(self) -> "Server":
         return self
 
