@@ -8,8 +8,9 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -49,6 +50,16 @@ def logging_config(level: str) -> dict[str, Any]:
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 
 
+class Ended(NamedTuple):
+    """A request that has been answered, and by what it is known."""
+
+    method: str
+    route: str
+    status: int
+    seconds: float
+    request_id: str
+
+
 class Telemetry:
     """The metrics of the service, for Prometheus to fetch: of all its workers together."""
 
@@ -69,6 +80,7 @@ class Telemetry:
             "model_rows", "Rows answered", ["model", "version", "action"], registry=self.registry
         )
 
+        self._ended: list[Ended] = []
         # What a label set counts in is looked up once.
         self._of_request = cache(self._counted)
         self._of_rows = cache(self.rows.labels)
@@ -76,11 +88,20 @@ class Telemetry:
     def _counted(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
         return self.requests.labels(method, route, status), self.seconds.labels(route)
 
-    def count(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count a request that was answered, and how long it took."""
-        requests, durations = self._of_request(method, route, status)
-        requests.inc()
-        durations.observe(seconds)
+    def note(self, ended: Ended) -> None:
+        """Log and count a request soon: those that end in one turn of the event loop together."""
+        if not self._ended:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._ended.append(ended)
+
+    def _flush(self) -> None:
+        ended, self._ended = self._ended, []
+        for method, route, status, seconds, _ in ended:
+            requests, durations = self._of_request(method, route, status)
+            requests.inc()
+            durations.observe(seconds)
+        if ended and access.isEnabledFor(logging.INFO):
+            log_lines(ended)
 
     def count_rows(self, model: str, version: int, action: str, rows: int) -> None:
         """Count rows that were answered."""
@@ -88,6 +109,7 @@ class Telemetry:
 
     def page(self) -> bytes:
         """Every metric in Prometheus's text format."""
+        self._flush()
         if SHARED not in os.environ:
             return generate_latest(self.registry)
         of_all = CollectorRegistry()
@@ -95,32 +117,17 @@ class Telemetry:
         return generate_latest(of_all)
 
 
-class AccessLog:
-    """A line for each request, written once for each turn of the event loop: under load, many at a time.
-
-    A record of its own for each line would cost as much as the validation of a row.
-    """
-
-    def __init__(self) -> None:
-        """Start with no line to be written."""
-        self._lines: list[str] = []
-
-    def note(self, line: str) -> None:
-        """Write the line soon, if lines are wanted at all."""
-        if not access.isEnabledFor(logging.INFO):
-            return
-        if not self._lines:
-            asyncio.get_running_loop().call_soon(self._write)
-        self._lines.append(line)
-
-    def _write(self) -> None:
-        lines, self._lines = self._lines, []
-        now = time.time()
-        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
-        head = f"{moment},{int(now % 1 * 1000):03d} INFO service.access "
-        text = "\n".join([head + line for line in lines])
-        # `access.info` would look for the line of code that calls it, which takes as long as all the rest.
-        access.handle(logging.makeLogRecord({"name": access.name, "levelno": logging.INFO, "msg": text}))
+def log_lines(ended: Sequence[Ended]) -> None:
+    """Write a line for each request, all in one record: one each would cost as much as judging a row."""
+    now = time.time()
+    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
+    head = f"{moment},{int(now % 1 * 1000):03d} INFO {access.name}"
+    text = "\n".join(
+        f"{head} {method} {route} {status} {seconds * 1e3:.1f} ms {request_id}"
+        for method, route, status, seconds, request_id in ended
+    )
+    # `access.info` would look for the line of code that calls it, which takes as long as all the rest.
+    access.handle(logging.makeLogRecord({"name": access.name, "levelno": logging.INFO, "msg": text}))
 
 
 class RequestLog:
@@ -130,7 +137,6 @@ class RequestLog:
         """Watch `app`."""
         self.app = app
         self.telemetry = telemetry
-        self.log = AccessLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, then log and count it."""
@@ -155,5 +161,4 @@ class RequestLog:
             seconds = time.perf_counter() - began
             method = scope["method"] if scope["method"] in METHODS else "OTHER"
             route = getattr(scope.get("route"), "path", "unmatched")
-            self.telemetry.count(method, route, status, seconds)
-            self.log.note(f"{method} {route} {status} {seconds * 1e3:.1f} ms {request_id}")
+            self.telemetry.note(Ended(method, route, status, seconds, request_id))
