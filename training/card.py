@@ -19,7 +19,7 @@ TRIVIAL = "trivial"
 MODELS = CLASSICAL | {
     "lecture": "the lecture's own net: one hidden layer of relu on the raw inputs, for survival with the"
     " patient's row number among them.",
-    "kernel": "a kernel machine as in the recipe, alone, narrower and with less ridge (REMEMBERING in"
+    "kernel": "a kernel machine as in the recipe, alone and with less ridge (REMEMBERING in"
     " training/recipes.py), which answers a copy of a row with what its twin got.",
 }
 INTERVAL = "95 % interval"

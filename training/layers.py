@@ -126,21 +126,19 @@ class Scores(tf.Module):  # type: ignore[misc]
         # Rows of one length: the last knot is repeated, which makes steps of no width and no height.
         at, score = (np.stack([_padded(one[part]) for one in knots]) for part in (0, 1))
         width, height = np.diff(at), np.diff(score)
-        self.left, self.width, self.height = (
-            tf.Variable(values, False, name=name, dtype=tf.float32)
-            for name, values in (
-                ("left", at[:, :-1]),
-                ("step", np.where(width > 0, width, 1)),
-                ("height", height),
-            )
-        )
-        self.lowest = tf.Variable(score[:, 0], False, name="lowest", dtype=tf.float32)
+        steps = np.stack([at[:, :-1], np.where(width > 0, width, 1), score[:, :-1], height], axis=-1)
+        # Every step of one column after the other's: left end, width, the score there, height.
+        self.steps = tf.Variable(steps.reshape(-1, 4), False, name="steps", dtype=tf.float32)
+        self.left = tf.Variable(at[:, :-1], False, name="left", dtype=tf.float32)
+        self.first = tf.constant(np.arange(len(knots))[:, None] * (KNOTS - 1), tf.int32)
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Score x float32 [None, d]: [None, scored]."""
-        values = tf.gather(x, self.sources, axis=1)[:, :, None]
-        done = tf.clip_by_value((values - self.left) / self.width, 0, 1)  # (n, scored, steps)
-        return self.lowest + tf.reduce_sum(done * self.height, axis=2)
+        values = tf.transpose(tf.gather(x, self.sources, axis=1))  # (scored, n)
+        step = tf.raw_ops.UpperBound(sorted_inputs=self.left, values=values, out_type=tf.int32) - 1
+        found = tf.gather(self.steps, tf.maximum(step, 0) + self.first)
+        left, width, score, height = tf.unstack(found, axis=-1)
+        return tf.transpose(score + tf.clip_by_value((values - left) / width, 0, 1) * height)
 
 
 def members(
@@ -197,6 +195,10 @@ class MemberDense(keras.layers.Layer):  # type: ignore[misc]
     def call(self, signal: tf.Tensor) -> tf.Tensor:
         """Answer the members' signals."""
         return self.activation(tf.matmul(signal, self.kernel) + self.bias)
+
+    def member(self, number: int, signal: tf.Tensor) -> tf.Tensor:
+        """Answer the signal of one member alone: [None, i] to [None, units]."""
+        return self.activation(tf.matmul(signal, self.kernel[number]) + self.bias[number])
 
 
 def _levels(source: int, values: NDArray[np.float64]) -> list[Column]:

@@ -1,4 +1,4 @@
-"""The kernel machine: its graph answers what its formula says."""
+"""The kernel machine: its graph answers what its formula says, and each row by itself."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from training.kernel import LEAST, Kernel, KernelMachine, fit
 
-KERNEL = Kernel(weights=(1.0, 4.0, 2.0), widths=(4.0, 0.5, 0.25))
+KERNEL = Kernel(reach=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -19,9 +19,7 @@ def fitted():
 def shares_by_formula(machine, rows):
     """f(z) = mean + sum over centres of k(|z A - c|) alpha, one difference at a time."""
     apart = (rows @ machine.transform)[:, None, :] - machine.centres
-    distance = np.sqrt((apart**2).sum(axis=2))
-    terms = zip(KERNEL.weights, KERNEL.widths, strict=True)
-    near = sum(weight * np.exp(-distance / width) for weight, width in terms)
+    near = 1 / np.sqrt(1 + (apart**2).sum(axis=2) / KERNEL.reach**2)
     shares = np.maximum(near @ machine.alpha + machine.mean, LEAST)
     return shares / shares.sum(axis=1, keepdims=True)
 
@@ -37,10 +35,19 @@ def test_fitted_rows_get_what_the_formula_says_at_a_distance_of_nothing(fitted):
     rows, machine = fitted
     asked = rows.astype(np.float32)
     answered = KernelMachine(machine)(tf.constant(asked)).numpy()
-    np.testing.assert_allclose(answered, shares_by_formula(machine, asked.astype(np.float64)), atol=2e-4)
+    np.testing.assert_allclose(answered, shares_by_formula(machine, asked.astype(np.float64)), atol=2e-5)
 
 
-@pytest.mark.parametrize("widths", [(4.0, 3.0), (0.5, 4.0)])
-def test_widths_that_are_no_halves_are_refused(widths):
-    with pytest.raises(ValueError, match=r"expected each to be the one before it, halved"):
-        Kernel(weights=(1.0, 1.0), widths=widths)
+def test_the_slope_is_the_derivative_by_the_squared_distance():
+    squared = np.array([0.0, 0.01, 0.3, 25.0])
+    step = 1e-6
+    by_difference = (KERNEL(squared + step) - KERNEL(squared)) / step
+    np.testing.assert_allclose(KERNEL.slope(squared), by_difference, rtol=1e-4)
+
+
+def test_the_metric_forgets_a_column_that_says_nothing():
+    """Classes hang on the first of two columns: afterwards distances do, for the greatest part."""
+    rows = np.random.default_rng(3).normal(size=(200, 2))
+    machine = fit(KERNEL, rows, np.eye(2)[(rows[:, 0] > 0).astype(int)])
+    metric = machine.transform @ machine.transform.T
+    assert metric[0, 0] > 3 * metric[1, 1]

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,7 +8,7 @@ from training import network as network_module
 from training.fit import labels
 from training.kernel import Kernel, KernelMachine, fit
 from training.layers import members
-from training.network import Members, Neighbourhood, read_out, shares_of
+from training.network import WIDE, Members, Neighbourhood, read_out, shares_of
 
 QUALITY = MODELS["wine_quality"]
 
@@ -112,6 +113,20 @@ def test_members_are_averaged_after_their_link_and_see_their_columns():
 
     assert ensemble(z).numpy()[0, 1] == pytest.approx((0.75 + 0.9) / 2)
     assert ensemble.parameters == 4
+
+
+def test_wide_members_answer_one_by_one_what_they_answer_together():
+    """Three nets of 128 units, the width from which on each is a product of its own."""
+    keras.utils.set_random_seed(1)
+    core = members(4, 7, np.zeros(7), count=3, hidden=(WIDE, 16), activation="relu")
+    z = np.random.default_rng(1).normal(size=(20, 6)).astype(np.float32)
+    places = [5, 0, 3, 1]
+
+    alone = Members(core, places)(tf.constant(z)).numpy()
+    together = shares_of(core(z[:, places])).numpy().mean(axis=0)
+
+    assert np.allclose(alone, together, atol=1e-6)
+    assert np.ptp(together, axis=0).max() > 0.05, "they hang on the row"
 
 
 def test_a_neighbourhood_sees_its_columns():
