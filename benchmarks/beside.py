@@ -16,6 +16,7 @@ import statistics
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -103,13 +104,11 @@ def streaming(spec: ModelSpec, rows: int) -> Iterator[list[int]]:
         while not stop.is_set():
             answered.append(len(post(client, spec, "predict", JSON, body)))
 
-    thread = threading.Thread(target=stream)
-    thread.start()
-    try:
+    with ThreadPoolExecutor(1) as pool:
+        streamed = pool.submit(stream)
         yield answered
-    finally:
         stop.set()
-        thread.join()
+        streamed.result()  # what failed there fails here
 
 
 def csv(spec: ModelSpec, rows: int, action: str) -> bytes:

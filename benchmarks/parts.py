@@ -27,8 +27,8 @@ import uvloop
 
 from service.actions import actions
 from service.batching import Coalescer
-from service.features import Cells, Matrix
-from service.inference import CALL_ROWS, Predicting
+from service.features import Cells
+from service.inference import CALL_ROWS, together
 from service.judge import Judge
 from service.models import MODELS
 from service.parameters import DEFAULT_COVERAGE
@@ -77,7 +77,7 @@ def main() -> None:
     columns = job.compute(instances.matrix)
     report("word one row", lambda: job.answer(columns), 1)
     uvloop.run(lone(servable, instances.cells))
-    uvloop.run(on_a_thread(servable, np.repeat(instances.matrix, 64, axis=0)))
+    uvloop.run(on_a_thread(servable, instances.cells))
 
 
 def csv(judge: Judge, rows: int) -> None:
@@ -88,16 +88,17 @@ def csv(judge: Judge, rows: int) -> None:
 
 async def lone(servable: SavedModelServable, cells: Cells) -> None:
     """One row without the coalescer and with it, in turns: what a lone request pays for company."""
-    compute = Predicting(servable, DEFAULT_COVERAGE)
+    compute = partial(together, servable)
+    rows = [(codes, DEFAULT_COVERAGE) for codes in cells]
     coalescer = Coalescer(compute, CALL_ROWS)
     direct, shared = [], []
     for _ in range(3000):
         began = time.perf_counter()
-        compute(np.asarray(cells, np.float32))
+        compute(rows)
         direct.append(time.perf_counter() - began)
         await asyncio.sleep(0)
         began = time.perf_counter()
-        await coalescer(cells, Patient())
+        await coalescer(rows, Patient())
         shared.append(time.perf_counter() - began)
     for name, times in (("without", direct), ("with", shared)):
         low, middle, high = np.quantile(times[500:], [0.25, 0.5, 0.75]) * 1e6
@@ -106,18 +107,19 @@ async def lone(servable: SavedModelServable, cells: Cells) -> None:
         )
 
 
-async def on_a_thread(servable: SavedModelServable, matrix: Matrix) -> None:
+async def on_a_thread(servable: SavedModelServable, cells: Cells) -> None:
     """A call of 64 rows on the loop and on a thread, in turns: what handing it over and back costs."""
-    compute = Predicting(servable, DEFAULT_COVERAGE)
+    rows = [(codes, DEFAULT_COVERAGE) for codes in cells] * 64
+    compute = partial(together, servable)
     loop, pool = asyncio.get_running_loop(), ThreadPoolExecutor(1)
     direct, handed = [], []
     for _ in range(2000):
         began = time.perf_counter()
-        compute(matrix)
+        compute(rows)
         direct.append(time.perf_counter() - began)
         await asyncio.sleep(0)
         began = time.perf_counter()
-        await loop.run_in_executor(pool, compute, matrix)
+        await loop.run_in_executor(pool, compute, rows)
         handed.append(time.perf_counter() - began)
     for name, times in (("on the loop", direct), ("on a thread", handed)):
         low, middle, high = np.quantile(times[500:], [0.25, 0.5, 0.75]) * 1e6

@@ -19,8 +19,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = _settings(sys.argv[1:] if arguments is None else arguments)
     # Worker processes build the app anew: they read the very settings of this one.
     os.environ.update({name.upper(): str(value) for name, value in settings.model_dump().items()})
-    # Several threads would share a product of few rows by its inner sums: slower, and rounded by company.
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     if settings.workers == 1:
         _serve(settings)
         return

@@ -1,10 +1,14 @@
 """Puts the parts together: settings and registry in, an ASGI application out."""
 
-import gc
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -19,6 +23,7 @@ from service.registry import Registry
 from service.routes import Shortcuts, State, model_routes, service_routes, unknown_model_routes
 from service.settings import Settings
 from service.telemetry import RequestLog, Telemetry
+from service.watch import Watch, settle_heap
 
 log = logging.getLogger(__name__)
 
@@ -69,29 +74,60 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
 
 def load(settings: Settings) -> Registry:
     """Choose the device, then load and prove every version below the artifacts folder."""
+    return _loading(settings)[0]
+
+
+def _loading(settings: Settings) -> tuple[Registry, Callable[[], bool]]:
+    """A registry of what stands in the artifacts folder, and what looks there again."""
+    # Several threads would share a product of few rows by its inner sums: slower, and rounded by company.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     # Here and not above: tests of routes and problems need no TensorFlow.
     from service.servable import SavedModelServable, choose_device, keep_buffers
 
     keep_buffers()
     registry = Registry(MODELS, choose_device(settings.device))
     log.info("device: %s", registry.device)
-    registry.scan(settings.artifacts, SavedModelServable)
+    scan = partial(registry.scan, settings.artifacts, SavedModelServable)
+    scan()
     for name, reason in registry.reasons().items():
         log.warning("not ready: %s: %s", name, reason)
-    return registry
+    return registry, scan
 
 
 def _lifespan(settings: Settings, registry: Registry | None) -> Any:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.registry = registry or load(settings)
-        # A full collection walks TensorFlow's object graph and stops the loop for 200 ms.
-        gc.collect()
-        gc.freeze()
-        yield
-        app.state.engine.close()
+        state = cast(State, app.state)
+        if registry:
+            state.registry = registry
+            yield
+        else:
+            state.registry, scan = _loading(settings)
+            settle_heap()
+            watch = Watch(scan, lambda: state.engine.keep(state.registry.servables()))
+            async with _watching(watch, settings.model_poll_s):
+                yield
+        state.engine.close()
 
     return lifespan
+
+
+@asynccontextmanager
+async def _watching(watch: Watch, seconds: float) -> AsyncIterator[None]:
+    """Look every so many seconds, 0 for never, and at SIGHUP."""
+    loop = asyncio.get_running_loop()
+    tasks = {loop.create_task(watch.poll(seconds))} if seconds else set[asyncio.Task[None]]()
+
+    def look() -> None:
+        tasks.add(task := loop.create_task(watch.look()))
+        task.add_done_callback(tasks.discard)
+
+    # Several workers are restarted at SIGHUP by uvicorn, one after another. Tests serve on other threads.
+    if threading.current_thread() is threading.main_thread():
+        loop.add_signal_handler(signal.SIGHUP, look)
+    yield
+    for task in tasks:
+        task.cancel()
 
 
 def _complete_openapi(app: FastAPI, requests: Sequence[type[BaseModel]]) -> None:

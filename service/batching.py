@@ -7,19 +7,15 @@ one. Calls run on the loop and not on a thread: handing rows over and back costs
 under load the loop's own work delays the way back (benchmarks/NOTES.md). Rows are validated before they
 come here.
 
-Knows asyncio and arrays; knows nothing of HTTP or TensorFlow.
+Knows asyncio; knows nothing of HTTP or TensorFlow, nor what a row is.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
-
-import numpy as np
+from typing import Any, NamedTuple, Protocol
 
 from service.errors import CallerGone, DeadlineExceeded
-from service.features import Cells, Matrix
-from service.tasks import Columns
 
 # Turns of the event loop without a further arrival after which nobody is waited for. With one, 64 clients
 # share a call of 64 rows; with none, what happened to be read first went ahead: 20 to 30 rows.
@@ -40,19 +36,24 @@ class Caller(Protocol):
         ...
 
 
+Rows = Sequence[Any]
+# As many as the rows were, in their order.
+Answers = Sequence[Any]
+
+
 class Waiting(NamedTuple):
     """Rows in the queue."""
 
-    cells: Cells
+    rows: Rows
     caller: Caller
-    columns: asyncio.Future[Columns]
+    answers: asyncio.Future[Answers]
 
 
 class Coalescer:
-    """Answers each caller with the columns of exactly its rows, in order, from calls that are shared."""
+    """Answers each caller with the answers to exactly its rows, in order, from calls that are shared."""
 
-    def __init__(self, call: Callable[[Matrix], Columns], rows: int) -> None:
-        """Share calls of `call`, each of at most `rows` rows; it answers (n, d) with columns (n,)."""
+    def __init__(self, call: Callable[[Rows], Answers], rows: int) -> None:
+        """Share calls of `call`, each of at most `rows` rows."""
         self._call = call
         self._rows = rows
         self._queue: deque[Waiting] = deque()
@@ -60,29 +61,29 @@ class Coalescer:
         # Whether others are about: some shared the last call, or one has asked in this turn of the loop.
         self._company = False
 
-    async def __call__(self, cells: Cells, caller: Caller) -> Columns:
-        """Return the columns for n rows, n not above the rows of one call.
+    async def __call__(self, rows: Rows, caller: Caller) -> Answers:
+        """Return the answers to n rows, n not above the rows of one call.
 
         Raises DeadlineExceeded, and whatever the call raises for these rows alone. The rows of a caller that
         gave up while others were computed are never computed; it gets CallerGone.
         """
         loop = asyncio.get_running_loop()
         if not self._company:
-            return self._alone(cells, caller, loop)
-        columns: asyncio.Future[Columns] = loop.create_future()
+            return self._alone(rows, caller, loop)
+        answers: asyncio.Future[Answers] = loop.create_future()
         if not self._queue:
             loop.call_soon(self._gather, 0, TURNS)
-        self._queue.append(Waiting(cells, caller, columns))
-        self._queued += len(cells)
-        return await columns
+        self._queue.append(Waiting(rows, caller, answers))
+        self._queued += len(rows)
+        return await answers
 
-    def _alone(self, cells: Cells, caller: Caller, loop: asyncio.AbstractEventLoop) -> Columns:
+    def _alone(self, rows: Rows, caller: Caller, loop: asyncio.AbstractEventLoop) -> Answers:
         """Compute at once, and see whether anybody else comes in this turn: a crowd arrives in one."""
         if caller.deadline < loop.time():
             raise DeadlineExceeded
         self._company = True
         loop.call_soon(self._turned)
-        return self._call(np.asarray(cells, np.float32))
+        return self._call(rows)
 
     def _turned(self) -> None:
         self._company = bool(self._queue)
@@ -96,25 +97,28 @@ class Coalescer:
             loop.call_soon(self._gather, self._queued, turns - 1)
             return
         taken = self._taken(loop.time())
-        if taken:
-            self._answer(taken)
-        self._drop_vain(loop.time())
-        self._company = len(taken) > 1 or bool(self._queue)
-        if self._queue:
-            loop.call_soon(self._gather, self._queued, TURNS)
+        try:
+            if taken:
+                self._answer(taken)
+            self._drop_vain(loop.time())
+        finally:
+            # Whatever happens, nobody is left in a queue that nobody looks at.
+            self._company = len(taken) > 1 or bool(self._queue)
+            if self._queue:
+                loop.call_soon(self._gather, self._queued, TURNS)
 
     def _taken(self, now: float) -> list[Waiting]:
         """The head of the queue, as far as it fits one call, but for those whose time is over."""
         taken: list[Waiting] = []
         free = self._rows
-        while self._queue and (not taken or len(self._queue[0].cells) <= free):
+        while self._queue and (not taken or len(self._queue[0].rows) <= free):
             first = self._queue.popleft()
-            self._queued -= len(first.cells)
+            self._queued -= len(first.rows)
             if first.caller.deadline < now:
                 _fail(first, DeadlineExceeded())
-            elif not first.columns.done():
+            elif not first.answers.done():
                 taken.append(first)
-                free -= len(first.cells)
+                free -= len(first.rows)
         return taken
 
     def _drop_vain(self, now: float) -> None:
@@ -124,30 +128,31 @@ class Coalescer:
                 _fail(one, DeadlineExceeded())
             elif one.caller.gave_up():
                 _fail(one, CallerGone())
-        self._queue = deque(one for one in self._queue if not one.columns.done())
-        self._queued = sum(len(one.cells) for one in self._queue)
+        self._queue = deque(one for one in self._queue if not one.answers.done())
+        self._queued = sum(len(one.rows) for one in self._queue)
 
     def _answer(self, taken: Sequence[Waiting]) -> None:
         try:
-            columns = self._call(np.asarray([cell for one in taken for cell in one.cells], np.float32))
+            answers = self._call([row for one in taken for row in one.rows])
         except Exception as error:
             self._isolate(taken, error)
             return
         start = 0
         for one in taken:
-            end = start + len(one.cells)
-            one.columns.set_result({name: values[start:end] for name, values in columns.items()})
+            end = start + len(one.rows)
+            one.answers.set_result(answers[start:end])
             start = end
 
     def _isolate(self, taken: Sequence[Waiting], error: Exception) -> None:
-        """Let only those fail whose rows are at fault: whoever shared a call is computed again, alone."""
+        """Let only those fail whose rows are at fault: who shared a call is computed again, by halves."""
         if len(taken) == 1:
             _fail(taken[0], error)
             return
-        for one in taken:
-            self._answer([one])
+        middle = len(taken) // 2
+        self._answer(taken[:middle])
+        self._answer(taken[middle:])
 
 
 def _fail(waiting: Waiting, error: Exception) -> None:
-    if not waiting.columns.done():
-        waiting.columns.set_exception(error)
+    if not waiting.answers.done():
+        waiting.answers.set_exception(error)

@@ -89,10 +89,16 @@ class ModelDescription(BaseModel):
     description: str
     task: str
     ready: bool
-    version: int | None = Field(description="the version described, which answers if none is named")
+    version: int | None = Field(
+        description="the version described; of /models/{model} the one that answers if none is named"
+    )
+    desired: int | None = Field(
+        description="the version that would answer if all that is in the artifacts folder were right: not"
+        " `version` where that one is among `rejected`"
+    )
     versions: list[int] = Field(description="those that are served, newest first")
     rejected: dict[int, str] = Field(description="versions that may not be served, and why")
-    labels: dict[str, int]
+    labels: dict[str, int] = Field(description="`stable` says which version answers if none is named")
     features: list[FeatureDescription]
     target: FeatureDescription
     outputs: dict[str, str]
@@ -114,8 +120,7 @@ class Catalogue(BaseModel):
 def catalogue(registry: Registry) -> Catalogue:
     """Describe every declared model by the version that answers for it."""
     descriptions = [
-        describe(registry, spec, next(iter(registry.versions(name).values()), None))
-        for name, spec in registry.models.items()
+        describe(registry, spec, registry.served(name).answering) for name, spec in registry.models.items()
     ]
     return Catalogue(device=registry.device, models=descriptions)
 
@@ -131,9 +136,10 @@ def describe(registry: Registry, spec: ModelSpec, servable: Servable | None) -> 
         task=spec.task.name,
         ready=servable is not None,
         version=servable.version if servable else None,
+        desired=registry.served(spec.name).desired,
         versions=list(registry.versions(spec.name)),
         rejected=registry.rejected[spec.name],
-        labels={},
+        labels=dict(registry.served(spec.name).labels),
         features=[FeatureDescription.of(feature, seen.get(feature.name)) for feature in spec.features],
         target=FeatureDescription.of(spec.target),
         outputs={output.name: output.meaning for output in spec.outputs},

@@ -9,8 +9,9 @@ Knows asyncio and threads; knows nothing of HTTP or TensorFlow.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import chain
 from threading import Event
 from typing import NamedTuple
@@ -20,7 +21,7 @@ import numpy as np
 from service.actions import Action
 from service.batching import Caller, Coalescer
 from service.errors import CallerGone, DeadlineExceeded, Overloaded
-from service.inference import CALL_ROWS, Compute, Job
+from service.inference import ANSWERS, CALL_ROWS, Job, together
 from service.judge import SMALL_BODY, Asked
 from service.protocol import MAX_ROWS
 from service.registry import Servable
@@ -49,7 +50,7 @@ class Engine:
     def __init__(self, waiting_rows: int) -> None:
         """Let at most `waiting_rows` rows wait or be computed at a time."""
         self._free = self._most = waiting_rows
-        self._coalescers: dict[Compute, Coalescer] = {}
+        self._coalescers: dict[Servable, Coalescer] = {}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="engine")
 
     async def answer(
@@ -64,16 +65,21 @@ class Engine:
                 lambda stop: _large(action, servable, read(body), stop), rows_of(body), caller
             )
         asked = instances, parameters = read(body)
-        job = action.job(servable, instances, parameters)
-        rows = len(job.cells)
-        if rows > CALL_ROWS:
+        rows = instances.rows * parameters.rows_each
+        job = action.job(servable, instances, parameters) if rows <= CALL_ROWS else None
+        # A feature may have more levels than points were asked for.
+        if job is None or len(job.cells) > CALL_ROWS:
             return await self._beside(lambda stop: _large(action, servable, asked, stop), rows, caller)
-        self._take(rows)
+        taken = self._take(len(job.cells))
         try:
-            columns = await self._coalescer(job.compute)(job.cells, caller)
+            answers = await self._coalescer(servable)([(codes, job.coverage) for codes in job.cells], caller)
         finally:
-            self._free += rows
-        return Answer(job.answer(columns), instances.rows)
+            self._free += taken
+        return Answer(job.answer({ANSWERS: answers}), instances.rows)
+
+    def keep(self, servables: Collection[Servable]) -> None:
+        """Let go of what was kept for other versions than these; what they are computing is finished."""
+        self._coalescers = {one: self._coalescers[one] for one in self._coalescers if one in servables}
 
     def close(self) -> None:
         """End the threads; what has not begun is dropped."""
@@ -81,9 +87,7 @@ class Engine:
 
     async def _beside(self, work: Callable[[Event], Answer], rows: int, caller: Caller) -> Answer:
         """Do the work on a thread, until it is done or nobody waits for it."""
-        # Who alone is beyond the bound may come when nobody else is there.
-        rows = min(rows, self._most)
-        self._take(rows)
+        taken = self._take(rows)
         loop = asyncio.get_running_loop()
         stop = Event()
         done = loop.run_in_executor(self._threads, work, stop)
@@ -98,23 +102,28 @@ class Engine:
             stop.set()
             done.cancel()
             gone.cancel()
-            self._free += rows
+            self._free += taken
 
-    def _take(self, rows: int) -> None:
-        """Take the places of so many rows, to be given back. Raises Overloaded."""
+    def _take(self, rows: int) -> int:
+        """Take the places of so many rows, and return how many are to be given back. Raises Overloaded."""
+        # Who alone is beyond the bound may come when nobody else is there.
+        rows = min(rows, self._most)
         if rows > self._free:
             raise Overloaded("Too many rows are waiting for an answer; send these again a little later.")
         self._free -= rows
+        return rows
 
-    def _coalescer(self, compute: Compute) -> Coalescer:
-        if compute not in self._coalescers:
-            self._coalescers[compute] = Coalescer(compute, CALL_ROWS)
-        return self._coalescers[compute]
+    def _coalescer(self, servable: Servable) -> Coalescer:
+        if servable not in self._coalescers:
+            self._coalescers[servable] = Coalescer(partial(together, servable), CALL_ROWS)
+        return self._coalescers[servable]
 
 
 def _small(body: bytes) -> bool:
-    """Whether a body is judged in a moment. A row takes two bytes at the least."""
-    return len(body) <= 2 * SMALL_ROWS or (len(body) <= SMALL_BODY and rows_of(body) <= SMALL_ROWS)
+    """Whether a body is judged in a moment. A row takes two bytes, of which one opens or ends it."""
+    return len(body) <= 2 * SMALL_ROWS or (
+        len(body) <= SMALL_BODY and all(body.count(mark) <= SMALL_ROWS for mark in (b"{", b"\n", b"\r"))
+    )
 
 
 def rows_of(body: bytes) -> int:

@@ -4,10 +4,10 @@ A job is the rows that the graph has to compute and the way in which its outputs
 and with whose rows beside them they are computed is the engine's. No HTTP in it, and no TensorFlow.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import islice
-from typing import Any, NamedTuple, Protocol
+from itertools import islice, repeat
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -32,48 +32,29 @@ MAX_EXPLAINED = 250
 CALL_ROWS = 128
 EXPLAINED_ROWS = 2
 ANSWERS = "answers"
+# Points of curves that are worded at a time: some milliseconds, in which nothing else can run.
+WORDED = 2048
 # The opening of each version's predictions by coverage, which is the same for every request.
 _OPENINGS: WeakKeyDictionary[Servable, dict[float, bytes]] = WeakKeyDictionary()
-
-
-class Compute(Protocol):
-    """What computes columns (n,) for rows (n, d)."""
-
-    def __call__(self, matrix: Matrix, /) -> Columns:
-        """Compute them."""
-        ...
 
 
 class Job(NamedTuple):
     """Rows, what computes columns (n,) of at most `rows` of them, and what makes JSON of the columns of all.
 
-    Jobs whose `compute` is equal may share a call of it.
+    Where `coverage` is given, `together` answers the rows too, in a call with those of other jobs.
     """
 
-    compute: Compute
+    compute: Callable[[Matrix], Columns]
     cells: Cells
     answer: Callable[[Columns], bytes]
     rows: int = CALL_ROWS
+    coverage: float | None = None
 
 
-class Predicting(NamedTuple):
-    """Computes what each row is answered with: one column, ANSWERS, of objects.
-
-    They are worded for all rows of a call at once, whoever asked for them.
-    """
-
-    servable: Servable
-    coverage: float
-
-    def __call__(self, matrix: Matrix) -> Columns:
-        """Answer rows (n, d)."""
-        spec, manifest = self.servable.spec, self.servable.manifest
-        columns = outputs(self.servable, matrix)
-        answers = spec.task.answers(spec.target, columns, manifest.critical_at(self.coverage))
-        outside = manifest.outside(matrix)
-        for answer, names, percentile in zip(answers, outside, columns[DISTANCE.name], strict=True):
-            answer["applicability"] = {"outside": names, "distance_percentile": percentile}
-        return {ANSWERS: answers}
+def together(servable: Servable, rows: Sequence[tuple[Sequence[float], float]]) -> list[dict[str, Any]]:
+    """Predict rows of several requests: the codes of each, and the coverage that its caller asks for."""
+    matrix = np.asarray([codes for codes, _ in rows], np.float32)
+    return _predictions(servable, matrix, (coverage for _, coverage in rows))
 
 
 def predict(servable: Servable, instances: Instances, parameters: PredictParameters) -> Job:
@@ -83,7 +64,8 @@ def predict(servable: Servable, instances: Instances, parameters: PredictParamet
     def answer(columns: Columns) -> bytes:
         return opening + to_json(_numbered(instances, columns[ANSWERS])) + b"}"
 
-    return Job(Predicting(servable, parameters.coverage), instances.cells, answer)
+    compute = partial(_answered, servable, parameters.coverage)
+    return Job(compute, instances.cells, answer, coverage=parameters.coverage)
 
 
 def what_if(servable: Servable, instances: Instances, parameters: WhatIfParameters) -> Job:
@@ -101,15 +83,20 @@ def what_if(servable: Servable, instances: Instances, parameters: WhatIfParamete
     def answer(columns: Columns) -> bytes:
         values = (feature.value(code) for code in swept.values.tolist())
         points = ({"value": value} | answer for value, answer in zip(values, columns[ANSWERS], strict=True))
-        curves = [
+        curves = (
             {"value": feature.value(code), "points": list(islice(points, size))}
             for code, size in zip(own, swept.sizes, strict=True)
-        ]
+        )
         varied = {"feature": feature.name, "unit": feature.unit}
-        reading = _reading(servable, parameters.coverage)
-        return to_json(reading | varied | {"curves": _numbered(instances, curves)})
+        opening = to_json(_reading(servable, parameters.coverage) | varied)[:-1]
+        each = max(1, WORDED // parameters.points)
+        pieces = [
+            to_json(_numbered(part, list(islice(curves, part.rows))))[1:-1] for part in instances.parts(each)
+        ]
+        return opening + b',"curves":[' + b",".join(pieces) + b"]}"
 
-    return Job(Predicting(servable, parameters.coverage), swept.matrix, answer)
+    compute = partial(_answered, servable, parameters.coverage)
+    return Job(compute, swept.matrix, answer, coverage=parameters.coverage)
 
 
 def evaluate(servable: Servable, instances: Instances, _: Parameters) -> Job:
@@ -187,6 +174,22 @@ def explain(servable: Servable, instances: Instances, _: Parameters) -> Job:
 def outputs(servable: Servable, matrix: Matrix) -> dict[str, Sequence[Any]]:
     """The declared outputs for rows (n, d)."""
     return {name: values.tolist() for name, values in servable.predict(matrix).items()}
+
+
+def _answered(servable: Servable, coverage: float, matrix: Matrix) -> Columns:
+    """One column, ANSWERS: what each row (n, d) is answered with."""
+    return {ANSWERS: _predictions(servable, matrix, repeat(coverage))}
+
+
+def _predictions(servable: Servable, matrix: Matrix, coverages: Iterable[float]) -> list[dict[str, Any]]:
+    """What each row (n, d) is answered with, at the coverage that is asked for it; worded all at once."""
+    spec, manifest = servable.spec, servable.manifest
+    columns = outputs(servable, matrix)
+    answers = spec.task.answers(spec.target, columns, map(manifest.critical_at, coverages))
+    outside = manifest.outside(matrix)
+    for answer, names, percentile in zip(answers, outside, columns[DISTANCE.name], strict=True):
+        answer["applicability"] = {"outside": names, "distance_percentile": percentile}
+    return answers
 
 
 def _explanations(servable: Servable, matrix: Matrix) -> Columns:

@@ -38,6 +38,11 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
+    @property
+    def rows_each(self) -> int:
+        """About how many rows of the graph an instance takes."""
+        return 1
+
 
 class PredictParameters(Parameters):
     """What a prediction is to say."""
@@ -56,6 +61,11 @@ class WhatIfParameters(PredictParameters):
         default=25,
         description="how many values of a number to try; of levels and flags, every one is tried",
     )
+
+    @property
+    def rows_each(self) -> int:
+        """Each value that is tried is a row, and so is the instance's own."""
+        return self.points + 1
 
 
 def what_if_parameters(spec: ModelSpec) -> type[WhatIfParameters]:

@@ -147,8 +147,8 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _path_error(request: Request, _: Exception) -> Response:
-    """FastAPI validates nothing but the version in a path: one that is no whole number is not there."""
-    detail = "A version is a whole number from 1; GET /models lists those that are served."
+    """FastAPI validates nothing but version and label in a path: what cannot be one is not there."""
+    detail = "A version is a whole number from 1, a label a word; GET /models lists those that are served."
     return problem(_request_id(request.scope), "unknown version", HTTPStatus.NOT_FOUND, detail)
 
 

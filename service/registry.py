@@ -1,16 +1,22 @@
 """Which versions of which models are served, and why the others are not.
 
-Knows folders and names; what a version is made of it learns from the `load` that it is given.
+Knows folders and names; what a version is made of it learns from the `load` that it is given. What is
+served of a model is one object, replaced as a whole: a request that has begun keeps the version it found.
 """
 
 import logging
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
+from service import labels
 from service.errors import ArtifactRejected, NotReady, UnknownModel, UnknownVersion
 from service.features import Matrix
+from service.labels import STABLE
 from service.manifest import Manifest
 from service.spec import ModelSpec
 from service.tasks import Outputs
@@ -39,6 +45,28 @@ class Servable(Protocol):
 # TensorFlow Serving's folders are numbered 1, 2, ... or by Unix time.
 VERSION = "[1-9][0-9]{0,17}"
 Load = Callable[[Path, ModelSpec], Servable]
+# What tells whether a folder has changed since it was looked at: name, size and time of each file.
+Print = frozenset[tuple[str, int, int]]
+# How many of the newest versions are served, besides those that bear a label.
+NEWEST = 2
+
+
+@dataclass(frozen=True)
+class Served:
+    """What is served of one model at a moment: versions, newest first, and the labels that point at them.
+
+    `desired` is the version that would answer if all that is in the folder were right.
+    """
+
+    versions: Mapping[int, Servable] = field(default_factory=dict)
+    labels: Mapping[str, int] = field(default_factory=dict)
+    desired: int | None = None
+
+    @cached_property
+    def answering(self) -> Servable | None:
+        """The version that answers if none is named: the stable one, else the newest."""
+        stable = self.versions.get(self.labels.get(STABLE, 0))
+        return stable or next(iter(self.versions.values()), None)
 
 
 class Registry:
@@ -49,55 +77,124 @@ class Registry:
         self.models = dict(models)
         self.device = device
         self.rejected: dict[str, dict[int, str]] = {name: {} for name in models}
-        self._served: dict[str, dict[int, Servable]] = {name: {} for name in models}
+        self._served = {name: Served() for name in models}
+        self._prints: dict[tuple[str, int], Print] = {}
 
-    def scan(self, root: Path, load: Load) -> None:
-        """Load every version folder below `root`; a version that is rejected stays out, named with why."""
-        for name, spec in self.models.items():
-            for version, folder in sorted(_versions(root / name).items()):
-                try:
-                    self.add(load(folder, spec))
-                    log.info("serving %s version %d", name, version)
-                except ArtifactRejected as error:
-                    self._reject(name, version, str(error))
-                except Exception as error:
-                    # One damaged version must not keep the others from being served.
-                    self._reject(name, version, f"it could not be loaded ({type(error).__name__}: {error})")
+    def scan(self, root: Path, load: Load) -> bool:
+        """Make what is served be what stands below `root`; return whether anything was changed.
 
-    def _reject(self, model: str, version: int, reason: str) -> None:
+        Served are the NEWEST versions that can be, and those with a label. A version that is rejected stays
+        out, named with why, and is tried again when its folder has changed. Those that are no longer wanted
+        are let go once their successors are there; the last one of a model stays, whatever its folder says.
+        """
+        changed = [self._scan(name, root / name, load) for name in self.models]
+        return any(changed)
+
+    def _scan(self, name: str, home: Path, load: Load) -> bool:
+        before, folders = self._served[name], _versions(home)
+        pointing = self._labels(name, home, before.labels)
+        kept: dict[int, Servable] = {}
+        newest = 0
+        for version in sorted(folders, reverse=True):
+            if newest < NEWEST or version in pointing.values():
+                found = before.versions.get(version) or self._loaded(name, version, folders[version], load)
+                if found:
+                    kept[version] = found
+                    newest += 1
+        self.rejected[name] = {
+            version: why for version, why in self.rejected[name].items() if version in folders
+        }
+        versions = kept or dict(before.versions)
+        desired = pointing.get(STABLE) or max(folders, default=None)
+        self._served[name] = Served(
+            MappingProxyType(versions),
+            {label: version for label, version in pointing.items() if version in versions},
+            desired,
+        )
+        for version in before.versions.keys() - versions.keys():
+            log.info("retired %s version %d", name, version)
+        return before != self._served[name]
+
+    def _labels(self, name: str, home: Path, before: Mapping[str, int]) -> Mapping[str, int]:
+        """The labels in the folder; those of before where it holds none that can be read."""
+        try:
+            return labels.read(home)
+        except ArtifactRejected as error:
+            log.error("%s: %s", name, error)
+            return before
+
+    def _loaded(self, name: str, version: int, folder: Path, load: Load) -> Servable | None:
+        """The version in a folder; None if it is rejected, or was and has not changed."""
+        found = _print(folder)
+        if version in self.rejected[name] and self._prints.get((name, version)) == found:
+            return None
+        try:
+            servable = load(folder, self.models[name])
+        except ArtifactRejected as error:
+            self._reject(name, version, str(error), found)
+        except Exception as error:
+            # One damaged version must not keep the others from being served.
+            self._reject(name, version, f"it could not be loaded ({type(error).__name__}: {error})", found)
+        else:
+            self.rejected[name].pop(version, None)
+            log.info("serving %s version %d", name, version)
+            return servable
+        return None
+
+    def _reject(self, model: str, version: int, reason: str, found: Print) -> None:
         self.rejected[model][version] = reason
+        self._prints[model, version] = found
         log.error("rejected %s version %d: %s", model, version, reason)
 
-    def add(self, servable: Servable) -> None:
-        """Serve this version beside the others of its model."""
-        versions = {**self._served[servable.spec.name], servable.version: servable}
-        self._served[servable.spec.name] = dict(sorted(versions.items(), reverse=True))
+    def add(self, servable: Servable, *labelled: str) -> None:
+        """Serve this version beside the others of its model, and let these labels point at it."""
+        served = self._served[servable.spec.name]
+        versions = dict(sorted([*served.versions.items(), (servable.version, servable)], reverse=True))
+        pointing = {**served.labels, **dict.fromkeys(labelled, servable.version)}
+        self._served[servable.spec.name] = Served(versions, pointing, pointing.get(STABLE) or max(versions))
 
-    def versions(self, model: str) -> Mapping[int, Servable]:
-        """The served versions of a model, newest first, not to be changed. Raises UnknownModel."""
+    def served(self, model: str) -> Served:
+        """What is served of a model. Raises UnknownModel."""
         if model not in self._served:
             raise UnknownModel(f"There is no such model. Served are: {', '.join(self.models)}.")
         return self._served[model]
 
-    def servable(self, model: str, version: int | None = None) -> Servable:
-        """The named version, or the newest. Raises UnknownModel, UnknownVersion or NotReady."""
-        versions = self.versions(model)
+    def versions(self, model: str) -> Mapping[int, Servable]:
+        """The served versions of a model, newest first. Raises UnknownModel."""
+        return self.served(model).versions
+
+    def servable(self, model: str, version: int | str | None = None) -> Servable:
+        """The version of this number or label, or the one that answers if none is named.
+
+        Raises UnknownModel, UnknownVersion or NotReady.
+        """
+        served = self.served(model)
         if version is None:
-            if not versions:
+            answering = served.answering
+            if answering is None:
                 raise NotReady(f"No version of {model} is being served; /health/ready says why.")
-            return next(iter(versions.values()))
-        if version not in versions:
-            listed = ", ".join(map(str, versions)) or "none"
+            return answering
+        if isinstance(version, str):
+            if version not in served.labels:
+                listed = ", ".join(served.labels) or "none"
+                raise UnknownVersion(f"There is no such label of {model}. Its labels are: {listed}.")
+            version = served.labels[version]
+        if version not in served.versions:
+            listed = ", ".join(map(str, served.versions)) or "none"
             raise UnknownVersion(f"This version of {model} is not being served. Served are: {listed}.")
-        return versions[version]
+        return served.versions[version]
+
+    def servables(self) -> list[Servable]:
+        """Every version of every model that is served."""
+        return [servable for served in self._served.values() for servable in served.versions.values()]
 
     def reasons(self) -> dict[str, str]:
         """Why each declared model that no version answers is not ready; {} when all are."""
         return {
             name: "; ".join(f"version {version}: {why}" for version, why in self.rejected[name].items())
             or "there is no version of it in the artifacts folder"
-            for name, versions in self._served.items()
-            if not versions
+            for name, served in self._served.items()
+            if not served.versions
         }
 
     @property
@@ -115,3 +212,15 @@ def _versions(folder: Path) -> dict[int, Path]:
         for path in folder.iterdir()
         if re.fullmatch(VERSION, path.name) and path.is_dir()
     }
+
+
+def _print(folder: Path) -> Print:
+    """What a folder looks like, without reading its files."""
+    found = set()
+    for path in folder.rglob("*"):
+        try:
+            status = path.stat()
+        except FileNotFoundError:  # it is just being replaced
+            continue
+        found.add((str(path.relative_to(folder)), status.st_size, status.st_mtime_ns))
+    return frozenset(found)

@@ -17,7 +17,7 @@ from starlette.datastructures import QueryParams
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from service import problems
+from service import labels, problems
 from service.actions import NAMES, Action
 from service.card import Card, card
 from service.catalogue import Catalogue, ModelDescription, catalogue, describe
@@ -46,6 +46,7 @@ from service.telemetry import Telemetry
 Version = Annotated[
     str, Path(pattern=f"^{VERSION}$", description="a served version, as GET /models lists them")
 ]
+Label = Annotated[str, Path(pattern=f"^{labels.NAME}$", description="a label, as GET /models lists them")]
 CHARSETS = ("utf-8", "utf8", "us-ascii")
 TIMEOUT_HEADER = b"request-timeout"
 # An SVG can carry a script: it is shown, and never run.
@@ -65,7 +66,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 
 def model_routes(spec: ModelSpec, offered: Sequence[Action]) -> APIRouter:
-    """Every route of one model, each also below /versions/{version}."""
+    """Every route of one model, each also below /versions/{version} and /labels/{label}."""
     router = APIRouter(prefix=f"/models/{spec.name}", tags=[spec.name])
 
     @router.get("", response_model=ModelDescription, summary=spec.title, name=f"{spec.name}")
@@ -75,6 +76,10 @@ def model_routes(spec: ModelSpec, offered: Sequence[Action]) -> APIRouter:
     @router.get("/versions/{version}", response_model=ModelDescription, responses=_problems(404))
     async def version_description(request: Request, version: Version) -> Response:
         return _describe(request, spec, int(version))
+
+    @router.get("/labels/{label}", response_model=ModelDescription, responses=_problems(404))
+    async def label_description(request: Request, label: Label) -> Response:
+        return _describe(request, spec, label)
 
     for action in offered:
         _add_action(router, action)
@@ -89,9 +94,12 @@ def _add_action(router: APIRouter, action: Action) -> None:
     async def pinned(request: Request, version: Version) -> Response:
         return Response(await answer(action, request.scope, request.receive, int(version)), media_type=JSON)
 
-    for path, endpoint in ((f"/{action.name}", newest), (f"/versions/{{version}}/{action.name}", pinned)):
+    async def labelled(request: Request, label: Label) -> Response:
+        return Response(await answer(action, request.scope, request.receive, label), media_type=JSON)
+
+    for below, endpoint in (("", newest), ("/versions/{version}", pinned), ("/labels/{label}", labelled)):
         router.add_api_route(
-            path,
+            f"{below}/{action.name}",
             endpoint,
             methods=["POST"],
             operation_id="_".join([action.judge.spec.name, action.name.replace("-", "_"), endpoint.__name__]),
@@ -110,6 +118,10 @@ def _add_card(router: APIRouter, spec: ModelSpec) -> None:
     @router.get("/versions/{version}/card", response_model=Card, responses=_problems(404, 503))
     async def pinned(request: Request, version: Version) -> Response:
         return _json(card(_state(request)[0].servable(spec.name, int(version))))
+
+    @router.get("/labels/{label}/card", response_model=Card, responses=_problems(404, 503))
+    async def labelled(request: Request, label: Label) -> Response:
+        return _json(card(_state(request)[0].servable(spec.name, label)))
 
     images: dict[int | str, dict[str, Any]] = {
         200: {"content": {media: {} for media in DRAWINGS.values()}, "description": "the drawing"}
@@ -189,7 +201,7 @@ class Shortcuts:
             await send({"type": "http.response.body", "body": body})
 
 
-async def answer(action: Action, scope: Scope, receive: Receive, version: int | None) -> bytes:
+async def answer(action: Action, scope: Scope, receive: Receive, version: int | str | None) -> bytes:
     """Do what a request asks, body to body. Raises ServiceError."""
     state: State = scope["app"].state
     servable = state.registry.servable(action.judge.spec.name, version)
@@ -283,7 +295,7 @@ def _content_type(header: bytes) -> tuple[str, str]:
     return media, str(message.get_content_charset("utf-8"))
 
 
-def _describe(request: Request, spec: ModelSpec, version: int | None) -> Response:
+def _describe(request: Request, spec: ModelSpec, version: int | str | None) -> Response:
     registry, _ = _state(request)
     try:
         servable = registry.servable(spec.name, version)
@@ -339,7 +351,7 @@ def unknown_model_routes() -> APIRouter:
         _state(request)[0].versions(request.path_params["model"])
         raise AssertionError("a declared model has routes of its own")
 
-    for below in ("", "/versions/{version}"):
+    for below in ("", "/versions/{version}", "/labels/{label}"):
         router.add_api_route(f"/models/{{model}}{below}", unknown, methods=["GET"])
         for card_path in ("card", "card/{file}"):
             router.add_api_route(f"/models/{{model}}{below}/{card_path}", unknown, methods=["GET"])

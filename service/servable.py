@@ -88,7 +88,7 @@ class SavedModelServable:
     def predict(self, matrix: Matrix) -> Outputs:
         """Return the named outputs for float32 rows (n, d). Raises ModelFailure if any is not finite.
 
-        Computed by one thread, a row's outputs are the same bits whatever rows stand beside it.
+        Computed by one thread, a row's outputs are alike to 2e-6 whatever rows stand beside it.
         """
         if len(matrix) > 1:
             return self._call(self._predict, matrix)

@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="port to listen on (PORT)")
     workers: int = Field(1, ge=1, description="processes that answer (WORKERS)")
     artifacts: Path = Field(Path("artifacts"), description="folder of <model>/<version>/ (ARTIFACTS)")
+    model_poll_s: float = Field(
+        2.0, ge=0, description="seconds between two looks at the artifacts; 0: never (MODEL_POLL_S)"
+    )
     device: Literal["cpu", "gpu", "auto"] = Field("auto", description="where TensorFlow computes (DEVICE)")
     max_body_bytes: int = Field(64 * 2**20, ge=1, description="larger bodies get 413 (MAX_BODY_BYTES)")
     max_waiting_rows: int = Field(

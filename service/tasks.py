@@ -49,6 +49,10 @@ class Critical:
     values: Sequence[float]
 
 
+# Of each row, or of more rows than there are.
+Criticals = Iterable[Critical | None]
+
+
 class Interval(BaseModel):
     """Where the true value lies, for the coverage's share of new rows like those of the training table."""
 
@@ -104,7 +108,7 @@ class Binary:
         """The scalar output that attributions add up to."""
         return self.event
 
-    def answers(self, target: Feature, columns: Columns, critical: Critical | None) -> list[dict[str, Any]]:
+    def answers(self, target: Feature, columns: Columns, criticals: Criticals) -> list[dict[str, Any]]:
         """One answer a row: the outcome at the threshold, the probabilities, the set."""
         survived, happened = labels = self.labels(target)
         # Python's floats are float64, as the metrics compare: float32 would round the threshold too.
@@ -116,8 +120,8 @@ class Binary:
         if self.complement:
             for answer, complement in zip(answers, columns[self.complement], strict=True):
                 answer[self.complement] = complement
-        if critical:
-            _add_sets(answers, labels, ((1 - event, event) for event in events), critical)
+        if self.sets:
+            _add_sets(answers, labels, ((1 - event, event) for event in events), criticals)
         return answers
 
     def shares(self, target: Feature, outputs: Outputs) -> NDArray[np.float64]:
@@ -184,14 +188,14 @@ class Regression:
         """The scalar output that attributions add up to."""
         return target.name
 
-    def answers(self, target: Feature, columns: Columns, critical: Critical | None) -> list[dict[str, Any]]:
+    def answers(self, target: Feature, columns: Columns, criticals: Criticals) -> list[dict[str, Any]]:
         """One answer a row: the target's real value, its median and spread, the interval."""
         names = (target.name, f"median_{target.name}", "standard_deviation")
         rows = zip(*(columns[name] for name in names), strict=True)
         answers: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in rows]
-        if critical:
-            least, most = self._bounds(target)
-            for answer in answers:
+        least, most = self._bounds(target)
+        for answer, critical in zip(answers, criticals, strict=False):
+            if critical:
                 centre, reach = answer[target.name], critical.values[0] * answer["standard_deviation"]
                 answer["interval"] = {
                     "low": max(centre - reach, least),
@@ -278,7 +282,7 @@ class Multiclass:
         """The scalar output that attributions add up to."""
         return f"mean_{target.name}"
 
-    def answers(self, target: Feature, columns: Columns, critical: Critical | None) -> list[dict[str, Any]]:
+    def answers(self, target: Feature, columns: Columns, criticals: Criticals) -> list[dict[str, Any]]:
         """One answer a row: the most probable class, every class's probability, the mean, the set."""
         names = [str(label) for label in self.classes]
         mean = f"mean_{target.name}"
@@ -291,8 +295,7 @@ class Multiclass:
             }
             for row, value in zip(shares, columns[mean], strict=True)
         ]
-        if critical:
-            _add_sets(answers, self.classes, shares, critical)
+        _add_sets(answers, self.classes, shares, criticals)
         return answers
 
     def shares(self, target: Feature, outputs: Outputs) -> NDArray[np.float64]:
@@ -327,11 +330,12 @@ def _add_sets(
     answers: list[dict[str, Any]],
     labels: Sequence[Value],
     shares: Iterable[Sequence[float]],
-    critical: Critical,
+    criticals: Criticals,
 ) -> None:
     """Put into each answer the labels whose share reaches their critical value."""
-    for answer, row in zip(answers, shares, strict=True):
-        answer["prediction_set"] = list(compress(labels, map(ge, row, critical.values)))
+    for answer, row, critical in zip(answers, shares, criticals, strict=False):
+        if critical:
+            answer["prediction_set"] = list(compress(labels, map(ge, row, critical.values)))
 
 
 def _set_field(label: Any, covered: str) -> dict[str, Any]:

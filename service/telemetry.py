@@ -127,7 +127,8 @@ def log_lines(ended: Sequence[Ended]) -> None:
         for method, route, status, seconds, request_id in ended
     )
     # `access.info` would look for the line of code that calls it, which takes as long as all the rest.
-    access.handle(logging.makeLogRecord({"name": access.name, "levelno": logging.INFO, "msg": text}))
+    record = {"name": access.name, "levelno": logging.INFO, "levelname": "INFO", "msg": text}
+    access.handle(logging.makeLogRecord(record))
 
 
 class RequestLog:

@@ -42,7 +42,7 @@ def registry() -> Registry:
     """Every declared model, answered by arithmetic."""
     registry = Registry(MODELS)
     for spec in MODELS.values():
-        registry.add(MeanServable(spec))
+        registry.add(MeanServable(spec), "stable")
     return registry
 
 

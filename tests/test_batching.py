@@ -9,8 +9,6 @@ import pytest
 
 from service.batching import Coalescer
 from service.errors import CallerGone, DeadlineExceeded
-from service.features import Matrix
-from service.tasks import Columns
 
 pytestmark = pytest.mark.anyio
 
@@ -31,20 +29,20 @@ class Waiter:
 
 @dataclass
 class Doubling:
-    """Doubles rows of one number, notes each call, and fails where a row is `broken`."""
+    """Doubles numbers, notes each call, and fails where one is `broken`."""
 
     broken: float = -1.0
     calls: list[list[float]] = field(default_factory=list)
 
-    def __call__(self, matrix: Matrix) -> Columns:
-        self.calls.append(matrix[:, 0].tolist())
-        if self.broken in self.calls[-1]:
+    def __call__(self, rows: Sequence[float]) -> Sequence[float]:
+        self.calls.append(list(rows))
+        if self.broken in rows:
             raise ZeroDivisionError
-        return {"double": (2 * matrix[:, 0]).tolist()}
+        return [2 * row for row in rows]
 
 
 async def ask(coalescer: Coalescer, *rows: float, caller: Waiter | None = None) -> Sequence[float]:
-    return (await coalescer([[row] for row in rows], caller or Waiter()))["double"]
+    return await coalescer(rows, caller or Waiter())
 
 
 async def in_company(call: Doubling, rows: int) -> Coalescer:
@@ -122,6 +120,58 @@ async def test_a_failing_row_fails_its_own_caller_alone() -> None:
     assert isinstance(answers[1], ZeroDivisionError)
 
 
+async def test_a_failing_row_among_many_costs_a_few_calls_more_and_not_one_for_each() -> None:
+    """Halves of halves: sixteen callers, one at fault, nine calls; fifteen are answered."""
+    call = Doubling(broken=11)
+    coalescer = await in_company(call, rows=16)
+
+    answers = await asyncio.gather(*(ask(coalescer, row) for row in range(16)), return_exceptions=True)
+
+    assert [row for row, answer in enumerate(answers) if answer != [2 * row]] == [11]
+    assert len(call.calls) == 9
+
+
+async def test_a_lone_request_that_fails_leaves_nothing_behind() -> None:
+    """Its caller gets the error; those of the same turn, and the next one, are answered."""
+    coalescer = Coalescer(Doubling(broken=2), rows=10)
+
+    answers = await asyncio.gather(ask(coalescer, 2), ask(coalescer, 1), return_exceptions=True)
+
+    assert isinstance(answers[0], ZeroDivisionError)
+    assert answers[1] == [2]
+    assert await ask(coalescer, 4) == [8]
+
+
+async def test_nobody_is_computed_before_those_who_came_first() -> None:
+    """Who comes while others wait for company joins them."""
+    call = Doubling()
+    coalescer = Coalescer(call, rows=10)
+    first = [asyncio.create_task(ask(coalescer, row)) for row in (1, 2)]
+    await asyncio.sleep(0)  # 1 is computed, 2 waits
+    await asyncio.sleep(0)
+    last = asyncio.create_task(ask(coalescer, 3))
+    await asyncio.gather(*first, last)
+
+    assert [row for rows in call.calls for row in rows] == [1, 2, 3]
+
+
+async def test_a_caller_that_cannot_be_asked_stops_no_other() -> None:
+    """Even if the server fails while it is asked whether a caller is still there, the queue goes on."""
+
+    class Broken(Waiter):
+        def gave_up(self) -> bool:
+            raise OSError
+
+    call = Doubling()
+    coalescer = await in_company(call, rows=1)
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    answers = await asyncio.wait_for(
+        asyncio.gather(ask(coalescer, 1), ask(coalescer, 2, caller=Broken()), ask(coalescer, 3)), 5
+    )
+
+    assert answers == [[2], [4], [6]]
+
+
 async def test_a_caller_that_gave_up_is_dropped_before_the_call() -> None:
     """Rows that waited for another call are computed only if somebody still waits for them."""
     call = Doubling()
@@ -180,9 +230,9 @@ async def test_the_loop_turns_between_two_calls() -> None:
     """A long queue does not keep health checks from being answered."""
     turns: list[int] = []
 
-    def call(matrix: Matrix) -> Columns:
+    def call(rows: Sequence[float]) -> Sequence[float]:
         turns.append(turn)
-        return {"double": [0] * len(matrix)}
+        return [0] * len(rows)
 
     coalescer = Coalescer(call, rows=1)
     asked = asyncio.gather(*(ask(coalescer, row) for row in range(20)))

@@ -142,3 +142,12 @@ async def test_a_version_can_be_named(client: httpx.AsyncClient, spec: ModelSpec
     named = await client.post(f"/models/{spec.name}/versions/1/{action}", json=body)
 
     assert named.json() == (await client.post(f"/models/{spec.name}/{action}", json=body)).json()
+
+
+async def test_a_label_can_be_named(client: httpx.AsyncClient, spec: ModelSpec, action: str) -> None:
+    """`stable` points at the only version there is; another label is not there."""
+    body, home = document(spec, spec.example, action=action), f"/models/{spec.name}"
+    labelled = await client.post(f"{home}/labels/stable/{action}", json=body)
+
+    assert labelled.json() == (await client.post(f"{home}/{action}", json=body)).json()
+    assert (await client.post(f"{home}/labels/canary/{action}", json=body)).status_code == 404

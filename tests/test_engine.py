@@ -13,13 +13,14 @@ from mean_servable import MeanServable
 from rows import document, refused
 from servers import client_of
 from service.app import create_app
-from service.engine import rows_of
+from service.engine import _small, rows_of
 from service.errors import ModelFailure
 from service.features import Matrix
 from service.inference import CALL_ROWS
 from service.models import MODELS
 from service.registry import Registry
 from service.settings import Settings
+from service.spec import ModelSpec
 from service.tasks import Outputs
 
 pytestmark = pytest.mark.anyio
@@ -63,6 +64,82 @@ async def serving(servable: MeanServable, **settings: object) -> AsyncIterator[h
 
 def rows(count: int) -> dict[str, object]:
     return {"instances": [ROW] * count}
+
+
+class Counting(MeanServable):
+    """A servable that notes the rows of each call."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        self.calls: list[int] = []
+
+    def predict(self, matrix: Matrix) -> Outputs:
+        self.calls.append(len(matrix))
+        return super().predict(matrix)
+
+
+async def test_concurrent_requests_share_calls_whatever_coverage_they_ask_for() -> None:
+    """Thirty clients, three coverages: the first is alone, the others share; each gets its own sets."""
+    survival = MODELS["survival"]
+    servable = Counting(survival)
+    path = "/models/survival/predict"
+    bodies = [
+        {"instances": [dict(survival.example)], "parameters": {"coverage": coverage}}
+        for coverage in (0.8, 0.9, 0.95) for _ in range(10)
+    ]  # fmt: skip
+    async with serving(servable) as client:
+        alone = [(await client.post(path, json=body)).json() for body in bodies]
+        servable.calls.clear()
+        together = [answer.json() for answer in await asyncio.gather(
+            *(client.post(path, json=body) for body in bodies)
+        )]  # fmt: skip
+
+    assert together == alone
+    assert len({json.dumps(answer) for answer in alone}) == 3
+    assert sum(servable.calls) == 30
+    assert len(servable.calls) <= 3
+
+
+async def test_the_places_of_every_request_are_given_back() -> None:
+    """Answered, refused, failed, on the loop or beside it: afterwards as many rows may wait as before."""
+    async with serving(Picky(GATE), max_waiting_rows=300) as client:
+        for _ in range(5):
+            for count in (1, CALL_ROWS, 300):
+                assert (await client.post(PREDICT, json=rows(count))).status_code == 200
+            failing = {"instances": [{"x1": 0, "x2": 0}] * 100}
+            assert (await client.post(PREDICT, json=failing)).status_code == 500
+            assert (await client.post(PREDICT, json={"instances": [{"x1": 9}]})).status_code == 422
+
+
+@pytest.mark.parametrize("count", [11, CALL_ROWS, CALL_ROWS + 1])
+async def test_a_request_beyond_the_bound_is_answered_when_nobody_else_is_there(count: int) -> None:
+    """It would be refused for ever otherwise, on the loop and beside it."""
+    async with serving(MeanServable(GATE), max_waiting_rows=10) as client:
+        assert (await client.post(PREDICT, json=rows(count))).status_code == 200
+
+
+async def test_a_what_if_of_many_points_is_sliced_and_reads_as_one() -> None:
+    """300 instances of 200 points: each curve is what its instance gets alone."""
+    survival = MODELS["survival"]
+    ages = [dict(survival.example) | {"age": 20 + number % 60} for number in range(300)]
+    parameters = {"feature": "forced_vital_capacity", "points": 200}
+    path = "/models/survival/what-if"
+    async with serving(MeanServable(survival)) as client:
+        whole = (await client.post(path, json={"instances": ages, "parameters": parameters})).json()
+        for number in (0, 11, 12, 299):
+            body = {"instances": [ages[number]], "parameters": parameters}
+            one = (await client.post(path, json=body)).json()
+            assert whole["curves"][number] == one["curves"][0]
+            assert whole | {"curves": []} == one | {"curves": []}
+    assert len(whole["curves"]) == 300
+
+
+@pytest.mark.parametrize("text", ["x1,x2\n" + "1,1\n" * 600, "x1,x2\r" + "1,1\r" * 600])
+def test_a_small_body_of_many_rows_is_not_judged_on_the_loop(text: str) -> None:
+    """However long its first row is."""
+    assert not _small(text.encode())
+    assert not _small(text.replace("1,1", "1,1" + " " * 100, 1).encode())
+    assert _small(b'{"instances": [{"x1": 1, "x2": 1}]}')
 
 
 @pytest.mark.parametrize("count", [1, CALL_ROWS, CALL_ROWS + 1, 3000, 5000])

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from mean_servable import MeanServable
-from service.errors import NotReady, UnknownModel, UnknownVersion
+from service import labels
+from service.errors import ArtifactRejected, NotReady, UnknownModel, UnknownVersion
 from service.manifest import Manifest
 from service.models import MODELS
 from service.registry import Registry
@@ -107,3 +108,136 @@ def test_a_temporary_folder_of_an_export_is_not_a_version(tmp_path: Path, artifa
 
     assert list(registry.versions("and_gate")) == [int(artifact.name)]
     assert registry.rejected == {"and_gate": {}}
+
+
+def publish(home: Path, *versions: int) -> None:
+    """Make version folders that arithmetic answers for."""
+    for version in versions:
+        (home / str(version)).mkdir(parents=True)
+
+
+def arithmetic(folder: Path, spec: ModelSpec) -> MeanServable:
+    """Load a version, unless it holds a file that says why not."""
+    if (folder / "broken").exists():
+        raise ArtifactRejected((folder / "broken").read_text())
+    return MeanServable(spec, int(folder.name))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "and_gate"
+
+
+@pytest.fixture
+def gates() -> Registry:
+    return Registry({"and_gate": GATE})
+
+
+def test_the_stable_version_answers_and_the_newest_without_one(
+    tmp_path: Path, home: Path, gates: Registry
+) -> None:
+    """Moving the label is all that a rollback takes; one of no version points nowhere."""
+    publish(home, 1, 2, 3)
+    for label, answering in ((1, 1), (3, 3), (None, 3), (7, 3)):
+        labels.write(home, {"stable": label} if label else {})
+        gates.scan(tmp_path, arithmetic)
+
+        assert gates.servable("and_gate").version == answering
+        assert gates.served("and_gate").desired == (label or 3)
+
+
+def test_the_two_newest_versions_and_those_with_a_label_are_served(
+    tmp_path: Path, home: Path, gates: Registry
+) -> None:
+    """A published version takes the place of the oldest that nobody points at."""
+    publish(home, 1, 2, 3, 4)
+    labels.write(home, {"stable": 2})
+
+    assert gates.scan(tmp_path, arithmetic)
+    assert list(gates.versions("and_gate")) == [4, 3, 2]
+
+    publish(home, 5)
+
+    assert gates.scan(tmp_path, arithmetic)
+    assert list(gates.versions("and_gate")) == [5, 4, 2]
+    assert not gates.scan(tmp_path, arithmetic), "nothing has changed since"
+
+
+def test_a_request_keeps_the_version_that_it_found(tmp_path: Path, home: Path, gates: Registry) -> None:
+    """What is served is replaced as a whole; what was taken before stays as it is."""
+    publish(home, 1)
+    gates.scan(tmp_path, arithmetic)
+    before = gates.served("and_gate")
+    publish(home, 2, 3)
+    gates.scan(tmp_path, arithmetic)
+
+    assert list(before.versions) == [1]
+    assert list(gates.versions("and_gate")) == [3, 2]
+
+
+def test_a_rejected_version_is_tried_again_only_when_its_folder_has_changed(
+    tmp_path: Path, home: Path, gates: Registry
+) -> None:
+    """A version that is still being copied is rejected until it is whole, and the old one answers."""
+    publish(home, 1, 2)
+    (home / "2" / "broken").write_text("half a version")
+    tried: list[str] = []
+
+    def load(folder: Path, spec: ModelSpec) -> MeanServable:
+        tried.append(folder.name)
+        return arithmetic(folder, spec)
+
+    for _ in range(3):
+        gates.scan(tmp_path, load)
+
+    assert tried == ["2", "1"]
+    assert gates.rejected == {"and_gate": {2: "half a version"}}
+    assert (gates.servable("and_gate").version, gates.served("and_gate").desired) == (1, 2)
+
+    (home / "2" / "broken").unlink()
+    gates.scan(tmp_path, load)
+
+    assert gates.servable("and_gate").version == 2
+    assert gates.rejected == {"and_gate": {}}
+
+
+def test_older_versions_answer_for_as_many_newer_ones_as_are_rejected(
+    tmp_path: Path, home: Path, gates: Registry
+) -> None:
+    """Two versions are served whatever lies above them."""
+    publish(home, 1, 2, 3, 4)
+    for version in "34":
+        (home / version / "broken").write_text("no")
+    gates.scan(tmp_path, arithmetic)
+
+    assert list(gates.versions("and_gate")) == [2, 1]
+
+
+def test_the_last_version_goes_on_answering_when_its_folder_is_gone(
+    tmp_path: Path, home: Path, gates: Registry
+) -> None:
+    """An emptied volume takes no service down that was ready."""
+    publish(home, 1, 2)
+    gates.scan(tmp_path, arithmetic)
+    shutil.rmtree(home)
+    gates.scan(tmp_path, arithmetic)
+
+    assert gates.ready
+    assert gates.servable("and_gate").version == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"stable": "3"}', '{"stable": 0}', '{"../x": 1}', '{"stable": true}']
+)
+def test_labels_that_cannot_be_read_change_nothing(
+    tmp_path: Path, home: Path, gates: Registry, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The labels of before hold, and the log says what to do."""
+    publish(home, 1, 2)
+    labels.write(home, {"stable": 1})
+    gates.scan(tmp_path, arithmetic)
+    (home / "labels.json").write_text(text)
+    gates.scan(tmp_path, arithmetic)
+
+    assert gates.servable("and_gate").version == 1
+    assert "python -m service promote and_gate VERSION" in caplog.text

@@ -227,14 +227,14 @@ async def test_the_examples_of_the_docs_work(client: httpx.AsyncClient) -> None:
         for media, content in operations.get("post", {}).get("requestBody", {}).get("content", {}).items():
             example = content["example"]
             body = example if media == "text/csv" else json.dumps(example)
-            url = path.replace("{version}", "1")
+            url = path.replace("{version}", "1").replace("{label}", "stable")
             wants_feature = path.endswith("/what-if") and media == "text/csv"
             query = needed(MODELS[path.split("/")[2]], "what-if") if wants_feature else {}
             response = await client.post(url, content=body, params=query, headers={"content-type": media})
 
             assert response.status_code == 200, (path, media, response.text)
             tried += 1
-    assert tried == len(MODELS) * len(NAMES) * 2 * 2
+    assert tried == len(MODELS) * len(NAMES) * 3 * 2, "plain, by version, by label; JSON and CSV"
 
 
 async def test_every_reference_of_the_openapi_document_resolves(client: httpx.AsyncClient) -> None:

@@ -10,6 +10,7 @@ from servers import client_of
 from service.app import create_app
 from service.registry import Registry
 from service.settings import Settings
+from service.telemetry import Ended, log_lines
 
 pytestmark = pytest.mark.anyio
 
@@ -71,3 +72,25 @@ async def test_log_lines_hold_the_route_and_never_what_was_typed(
 
     assert len(ours) == 10
     assert "MARKER" not in "".join(texts + ours)
+
+
+def test_a_line_says_how_long_a_request_took_in_milliseconds(caplog: pytest.LogCaptureFixture) -> None:
+    """One record for all that ended in a turn, of level INFO for whatever handles it."""
+    caplog.set_level(logging.INFO, logger="service.access")
+    log_lines([Ended("POST", "/models", 200, 0.0123, "id1"), Ended("GET", "/models", 404, 1.5, "id2")])
+    first, second = caplog.records[-1].getMessage().splitlines()
+
+    assert first.endswith("INFO service.access POST /models 200 12.3 ms id1")
+    assert second.endswith("INFO service.access GET /models 404 1500.0 ms id2")
+    assert (caplog.records[-1].levelname, caplog.records[-1].levelno) == ("INFO", logging.INFO)
+
+
+async def test_no_line_is_written_where_only_warnings_are_wanted(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """--log-level warning."""
+    caplog.set_level(logging.WARNING, logger="service.access")
+    await client.get("/health/live")
+    await asyncio.sleep(0)
+
+    assert not [record for record in caplog.records if record.name == "service.access"]

@@ -1,0 +1,51 @@
+"""Keeps what is served like the artifacts folder: polls it, and looks at once when it is told to.
+
+Versions are loaded and proven on a thread, beside those that answer. Knows asyncio; knows nothing of HTTP
+or TensorFlow.
+"""
+
+import asyncio
+import gc
+import logging
+from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+
+def settle_heap() -> None:
+    """Free what nobody holds any more, and keep the collector away from all that has come to stay.
+
+    A full collection walks TensorFlow's object graph and stops the loop for 200 ms: once now, and not at
+    some moment under load.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
+class Watch:
+    """Calls `scan`, which says whether it changed what is served, again and again."""
+
+    def __init__(self, scan: Callable[[], bool], changed: Callable[[], None]) -> None:
+        """Tell `changed`, on the loop, when a scan has changed something."""
+        self._scan = scan
+        self._changed = changed
+        self._one = asyncio.Lock()
+
+    async def look(self) -> None:
+        """Scan now. What fails in a way that nobody thought of is logged: the next scan may not."""
+        async with self._one:
+            try:
+                changed = await asyncio.to_thread(self._scan)
+            except Exception as error:
+                log.error("the artifacts could not be scanned: %s: %s", type(error).__name__, error)
+                return
+        if changed:
+            self._changed()
+            settle_heap()
+
+    async def poll(self, seconds: float) -> None:
+        """Look every so many seconds, for ever."""
+        while True:
+            await asyncio.sleep(seconds)
+            await self.look()

@@ -1,0 +1,103 @@
+"""What happens when the artifacts change under a running service."""
+
+import asyncio
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from servers import ROOT, Server
+from service.manifest import Manifest
+from service.watch import Watch
+
+pytestmark = pytest.mark.anyio
+PATIENCE_S = 30
+ROW = {"instances": [{"x1": 1, "x2": 1}]}
+
+
+def publish(artifacts: Path, version: int) -> Path:
+    """Publish the committed gate once more, as this version, as training does: whole, by a rename."""
+    newest = max((ROOT / "artifacts" / "and_gate").iterdir(), key=lambda path: int(path.name))
+    home = artifacts / "and_gate"
+    partial = shutil.copytree(newest, home / f".{version}")
+    Manifest.read(partial).model_copy(update={"version": version}).write(partial)
+    return partial.rename(home / str(version))
+
+
+def eventually(fact: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + PATIENCE_S
+    while not fact():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+@pytest.fixture(params=["0.1", "0"], ids=["polling", "at SIGHUP"])
+def poll(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def server(tmp_path: Path, poll: str) -> Iterator[Server]:
+    publish(tmp_path, 1)
+    with Server("--artifacts", str(tmp_path), "--model-poll-s", poll) as server:
+        yield server
+
+
+def test_a_published_version_answers_and_a_damaged_one_does_not(
+    server: Server, tmp_path: Path, poll: str
+) -> None:
+    """Each by itself, without a restart; the reason of the damaged one is told, and desired is not served."""
+
+    def look() -> None:
+        if poll == "0":
+            server.process.send_signal(signal.SIGHUP)
+
+    def model() -> dict[str, object]:
+        return httpx.get(f"{server.url}/models/and_gate").json()
+
+    publish(tmp_path, 2)
+    look()
+    eventually(lambda: model()["version"] == 2)
+
+    assert httpx.post(f"{server.url}/models/and_gate/predict", json=ROW).json()["version"] == 2
+    assert httpx.post(f"{server.url}/models/and_gate/versions/1/predict", json=ROW).json()["version"] == 1
+
+    damaged = tmp_path / "and_gate" / "3"
+    shutil.copytree(tmp_path / "and_gate" / "2", damaged)
+    look()
+    eventually(lambda: "3" in model()["rejected"])
+
+    assert model()["rejected"] == {"3": "the manifest is of another version"}
+    assert (model()["version"], model()["desired"]) == (2, 3)
+    assert any("rejected and_gate version 3" in line for line in server.log)
+
+
+async def test_a_scan_that_fails_is_said_and_the_next_one_is_made() -> None:
+    """A disk that is away for a moment must not end the watch."""
+    scans: list[int] = []
+    seen = asyncio.Event()
+
+    def scan() -> bool:
+        scans.append(1)
+        if len(scans) == 1:
+            raise OSError("the disk is away")
+        return True
+
+    polling = asyncio.create_task(Watch(scan, seen.set).poll(0.001))
+    await asyncio.wait_for(seen.wait(), PATIENCE_S)
+    polling.cancel()
+
+    assert len(scans) >= 2
+
+
+async def test_nobody_is_told_of_a_scan_that_changed_nothing() -> None:
+    """The heap is settled, and coalescers are let go, only after a change."""
+    told: list[int] = []
+    await Watch(lambda: False, lambda: told.append(1)).look()
+
+    assert told == []
