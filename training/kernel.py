@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 Doubles = NDArray[np.float64]
-# Ridge can answer shares below 0: what every class keeps at least, before the shares are made to sum to 1.
+# Ridge can answer shares below 0: about what every class keeps, before the shares are made to sum to 1.
 LEAST = 0.002
 
 
@@ -99,7 +99,8 @@ class KernelMachine(tf.Module):  # type: ignore[misc]
         place = tf.matmul(z, self.transform)
         square = tf.reduce_sum(place * place, axis=1, keepdims=True)
         near = tf.math.rsqrt(tf.matmul(tf.concat([place, square, tf.ones_like(square)], 1), self.columns))
-        shares = tf.maximum(tf.matmul(near, self.alpha) + self.mean, LEAST)
+        # Bent where it is held above 0, not broken: along an edge, attributions would not add up.
+        shares = LEAST * tf.nn.softplus((tf.matmul(near, self.alpha) + self.mean) / LEAST)
         return shares / tf.reduce_sum(shares, axis=1, keepdims=True)
 
 

@@ -20,7 +20,7 @@ def shares_by_formula(machine, rows):
     """f(z) = mean + sum over centres of k(|z A - c|) alpha, one difference at a time."""
     apart = (rows @ machine.transform)[:, None, :] - machine.centres
     near = 1 / np.sqrt(1 + (apart**2).sum(axis=2) / KERNEL.reach**2)
-    shares = np.maximum(near @ machine.alpha + machine.mean, LEAST)
+    shares = LEAST * np.logaddexp(0, (near @ machine.alpha + machine.mean) / LEAST)
     return shares / shares.sum(axis=1, keepdims=True)
 
 
