@@ -1,4 +1,7 @@
-"""python -m service: serve the artifacts. `--help` lists the settings."""
+"""python -m service: serve the artifacts. `--help` lists the settings.
+
+check, promote and rollback are the operator's commands: `python -m service check --help`.
+"""
 
 import os
 import signal
@@ -10,13 +13,17 @@ from types import FrameType
 import uvicorn
 from pydantic import ValidationError
 
+from service import commands
 from service.settings import Settings
 from service.telemetry import SHARED, logging_config
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight are finished, then the process exits with 0."""
-    settings = _settings(sys.argv[1:] if arguments is None else arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in commands.COMMANDS:
+        sys.exit(commands.run(arguments))
+    settings = _settings(arguments)
     # Worker processes build the app anew: they read the very settings of this one.
     os.environ.update({name.upper(): str(value) for name, value in settings.model_dump().items()})
     if settings.workers == 1:

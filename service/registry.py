@@ -91,7 +91,7 @@ class Registry:
         return any(changed)
 
     def _scan(self, name: str, home: Path, load: Load) -> bool:
-        before, folders = self._served[name], _versions(home)
+        before, folders = self._served[name], version_folders(home)
         pointing = self._labels(name, home, before.labels)
         kept: dict[int, Servable] = {}
         newest = 0
@@ -203,7 +203,7 @@ class Registry:
         return bool(self.models) and not self.reasons()
 
 
-def _versions(folder: Path) -> dict[int, Path]:
+def version_folders(folder: Path) -> dict[int, Path]:
     """The version folders: those with a plain whole number for a name, which 01 is not."""
     if not folder.is_dir():
         return {}
