@@ -58,6 +58,8 @@ def choose_device(choice: Literal["cpu", "gpu", "auto"]) -> str:
         if gpus:
             tf.config.set_visible_devices([], "GPU")
         return "cpu"
+    # It would cut the numbers of a product to ten bits; the graphs count on float32's 24.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     for gpu in gpus:
         # TensorFlow would otherwise take the whole memory of the GPU for itself.
         tf.config.experimental.set_memory_growth(gpu, True)

@@ -141,6 +141,13 @@ class Scores(tf.Module):  # type: ignore[misc]
         return tf.transpose(score + tf.clip_by_value((values - left) / width, 0, 1) * height)
 
 
+def columns_of(z: tf.Tensor, places: Sequence[int]) -> tf.Tensor:
+    """Return these columns of z, [None, len(places)], by slices: `tf.gather` copies number by number."""
+    starts = [0, *(place for place, (one, other) in enumerate(pairwise(places), 1) if other != one + 1)]
+    runs = [places[start:end] for start, end in pairwise([*starts, len(places)])]
+    return tf.concat([z[:, run[0] : run[-1] + 1] for run in runs], axis=1)
+
+
 def members(
     width: int,
     outputs: int,

@@ -19,7 +19,7 @@ from service.tasks import Binary, Multiclass, Outputs, Regression
 from training.calibration import Calibration
 from training.distance import DistancePercentile
 from training.kernel import KernelMachine
-from training.layers import Encoding, MemberDense
+from training.layers import Encoding, MemberDense, columns_of
 
 # Gauss-Legendre nodes on [0, 1]. A kernel machine has an edge wherever the path passes a training row: of a
 # grade, whose range is 6, 64 nodes leave up to 4.4e-3 unexplained (192 wines), 128 nodes 2.4e-3.
@@ -51,7 +51,7 @@ class Members(tf.Module):  # type: ignore[misc]
 
     def __call__(self, z: tf.Tensor) -> tf.Tensor:
         """Answer the members' mean shares."""
-        signal = tf.gather(z, self.places, axis=1)
+        signal = columns_of(z, self.places)
         if max(layer.shape[1] for layer in self._layers) < WIDE:
             return tf.reduce_mean(shares_of(self.core(signal, training=False)), axis=0)
         count = self._layers[0].shape[0]
@@ -84,7 +84,7 @@ class Neighbourhood(tf.Module):  # type: ignore[misc]
 
     def __call__(self, z: tf.Tensor) -> tf.Tensor:
         """Answer the machine's shares."""
-        return self.machine(tf.gather(z, self.places, axis=1))
+        return self.machine(columns_of(z, self.places))
 
 
 Learner = Members | Neighbourhood

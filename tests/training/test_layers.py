@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.layers import FURTHEST, KNOTS, ROWS_FOR_A_LEVEL, Encoding, Scores, members
+from training.layers import FURTHEST, KNOTS, ROWS_FOR_A_LEVEL, Encoding, Scores, columns_of, members
 
 # volume, age, smoking, tumour: twelve patients, as in the fixture `features`.
 PATIENTS = np.array(
@@ -193,3 +193,11 @@ def test_the_penalty_weighs_kernels_and_no_biases():
     core.set_weights([np.ones_like(one) if one.shape[1] > 1 else one + 9 for one in core.get_weights()])
 
     assert float(sum(core.losses)) == pytest.approx(3.2)
+
+
+@pytest.mark.parametrize("places", [[0], [3], [0, 1, 2, 3], [1, 2], [3, 1], [0, 2, 3, 0], [2, 2, 1]])
+def test_columns_are_those_of_their_places(places):
+    """In their order, twice where they are named twice."""
+    z = np.arange(12, dtype=np.float32).reshape(3, 4)
+
+    assert np.array_equal(columns_of(tf.constant(z), places).numpy(), z[:, places])
