@@ -100,7 +100,11 @@ class Feature:
         return number(text)
 
     def __get_pydantic_core_schema__(self, _: Any, __: GetCoreSchemaHandler) -> CoreSchema:
-        """Validate strictly: a boolean is no number, a string is no number, 62.0 is a whole number."""
+        return self.schema
+
+    @property
+    def schema(self) -> CoreSchema:
+        """Validates strictly: a boolean is no number, a string is no number, 62.0 is a whole number."""
         if self.kind == "flag":
             return core_schema.bool_schema(strict=True)
         if self.kind == "category":
@@ -200,9 +204,13 @@ class Row(BaseModel):
 
 def to_cells(row: type[Row], rows: Sequence[Row]) -> Cells:
     """Return the codes of each row, in declared order and units: categories and flags as numbers."""
-    values, coded = row.reader()
-    cells = [list(values(item)) for item in rows]
-    for place, levels in coded:
+    values, _ = row.reader()
+    return coded(row, [list(values(item)) for item in rows])
+
+
+def coded(row: type[Row], cells: list[list[Any]]) -> Cells:
+    """Put the codes of levels in the place of their names, and return the same rows."""
+    for place, levels in row.reader()[1]:
         for cell in cells:
             cell[place] = levels[cell[place]]
     return cells

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import from_json
+from pydantic_core import SchemaValidator, from_json
+from pydantic_core.core_schema import list_schema, typed_dict_field, typed_dict_schema
 
 from service.bulk import Doubt, json_rows
 from service.errors import InvalidParameters, InvalidRows, MalformedBody, RefusedBody, TooLarge, Violation
-from service.features import Cells, Matrix, part_violations, to_cells
+from service.features import Cells, Matrix, coded, part_violations, to_cells
 from service.parameters import Parameters, option_violations, undefined_option
 from service.protocol import MAX_ROWS, EvaluateRequest, RowsRequest, target_type
 from service.spec import ModelSpec
@@ -82,6 +83,14 @@ class Judge:
 
     def json(self, body: bytes) -> Asked:
         """Validate a JSON body. Raises MalformedBody, InvalidRows, InvalidParameters or TooLarge."""
+        if len(body) <= SMALL_BODY and not self.labelled:
+            try:
+                document = self._plain.validate_json(body)
+            except ValidationError:
+                pass  # to be told what is wrong and where
+            else:
+                cells = coded(self.spec.row, [list(row.values()) for row in document["instances"]])
+                return self._without_excess(Instances(cells)), document.get("parameters", self._default)
         body = body.removeprefix(codecs.BOM_UTF8)
         if not body or body.isspace():
             raise MalformedBody(f"The body is empty; send {self._shape}.")
@@ -117,9 +126,37 @@ class Judge:
 
     def _asked(self, request: RowsRequest[Any], ids: Sequence[int] | None = None) -> Asked:
         cells = to_cells(self.spec.row, request.instances)
+        instances = Instances(cells, self._codes(request, len(cells)), ids)
+        return self._without_excess(instances), request.parameters
+
+    def _without_excess(self, instances: Instances) -> Instances:
+        """The same instances. Raises InvalidRows where a part exceeds its whole."""
         if self.spec.parts:
-            refuse(list(islice(part_violations(self.spec.row, cells), MAX_VIOLATIONS)))
-        return Instances(cells, self._codes(request, len(cells)), ids), request.parameters
+            refuse(list(islice(part_violations(self.spec.row, instances.cells), MAX_VIOLATIONS)))
+        return instances
+
+    @cached_property
+    def _plain(self) -> SchemaValidator:
+        """Accepts what `request` accepts, as dicts of values in declared order: no object for each row.
+
+        It takes two thirds of the time. Where it refuses, `request` says why.
+        """
+        fields = {feature.name: typed_dict_field(feature.schema) for feature in self.spec.features}
+        row = typed_dict_schema(fields, extra_behavior="forbid")
+        envelope = {
+            "instances": typed_dict_field(
+                list_schema(row, min_length=1, max_length=MAX_ROWS, fail_fast=True)
+            ),
+            "parameters": typed_dict_field(
+                self.parameters.__pydantic_core_schema__, required=self._default is None
+            ),
+        }
+        return SchemaValidator(typed_dict_schema(envelope, extra_behavior="forbid"))
+
+    @cached_property
+    def _default(self) -> Any:
+        """The options of a request that names none; None where it has to name one."""
+        return None if self.request.model_fields["parameters"].is_required() else self.parameters()
 
     def _codes(self, request: RowsRequest[Any], rows: int) -> NDArray[np.float64] | None:
         """The targets as codes, (n,), where the request carries them."""
