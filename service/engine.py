@@ -22,13 +22,11 @@ from service.actions import Action
 from service.batching import Caller, Coalescer
 from service.errors import CallerGone, DeadlineExceeded, Overloaded
 from service.inference import ANSWERS, CALL_ROWS, Job, together
-from service.judge import SMALL_BODY, Asked
+from service.judge import Asked, small
 from service.protocol import MAX_ROWS
 from service.registry import Servable
 from service.tasks import Columns
 
-# As many rows of CSV are judged in some milliseconds.
-SMALL_ROWS = 512
 # They share Python's lock with the loop: with more of them neither they nor the loop would be faster.
 THREADS = 4
 # Instances that are worded together: a large answer is held as its bytes and this many objects.
@@ -60,7 +58,7 @@ class Engine:
 
         Raises what `read` and the action raise, Overloaded, DeadlineExceeded and CallerGone.
         """
-        if not action.shared or not _small(body):
+        if not action.shared or not small(body):
             return await self._beside(
                 lambda stop: _large(action, servable, read(body), stop), rows_of(body), caller
             )
@@ -117,13 +115,6 @@ class Engine:
         if servable not in self._coalescers:
             self._coalescers[servable] = Coalescer(partial(together, servable), CALL_ROWS)
         return self._coalescers[servable]
-
-
-def _small(body: bytes) -> bool:
-    """Whether a body is judged in a moment. A row takes two bytes, of which one opens or ends it."""
-    return len(body) <= 2 * SMALL_ROWS or (
-        len(body) <= SMALL_BODY and all(body.count(mark) <= SMALL_ROWS for mark in (b"{", b"\n", b"\r"))
-    )
 
 
 def rows_of(body: bytes) -> int:

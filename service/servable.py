@@ -92,11 +92,7 @@ class SavedModelServable:
 
         Computed by one thread, a row's outputs are alike to 2e-6 whatever rows stand beside it.
         """
-        if len(matrix) > 1:
-            return self._call(self._predict, matrix)
-        # A single row would be multiplied by another routine, which rounds differently: it goes twice.
-        outputs = self._call(self._predict, np.concatenate([matrix, matrix]))
-        return {name: values[:1] for name, values in outputs.items()}
+        return self._call(self._predict, matrix)
 
     def explain(self, matrix: Matrix) -> Outputs:
         """Return `attributions` (n, d), `prediction` (n,), `baseline` (1, d), `baseline_prediction` (1,)."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from service.bulk import Doubt, fitting, let_others_run, matrix
 from service.errors import MalformedBody, RefusedBody, TooLarge, Violation
 from service.features import Feature
-from service.judge import MAX_VIOLATIONS, SMALL_BODY, Asked, Instances, Judge, refuse
+from service.judge import MAX_VIOLATIONS, Asked, Instances, Judge, refuse, small
 from service.protocol import MAX_ROWS
 from service.spec import ModelSpec
 
@@ -34,7 +34,7 @@ def read_csv(judge: Judge, body: bytes, options: Mapping[str, Any]) -> Asked:
 
     Raises MalformedBody, InvalidRows, InvalidParameters or TooLarge.
     """
-    if len(body) > SMALL_BODY:
+    if not small(body):
         try:
             return _many(judge, body, options)
         except (Doubt, RefusedBody):

@@ -10,6 +10,7 @@ import os
 import time
 from collections import Counter as Tally
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -82,6 +83,12 @@ class Telemetry:
 
         self._ended: list[Ended] = []
         self._answered: Tally[tuple[str, int, str]] = Tally()
+        # What a label set counts in is looked up once.
+        self._of_request = cache(self._counted)
+        self._of_rows = cache(self.rows.labels)
+
+    def _counted(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+        return self.requests.labels(method, route, status), self.seconds.labels(route)
 
     def note(self, ended: Ended) -> None:
         """Log and count a request soon: those that end in one turn of the event loop together."""
@@ -97,12 +104,11 @@ class Telemetry:
         ended, self._ended = self._ended, []
         answered, self._answered = self._answered, Tally()
         for labels, rows in answered.items():
-            self.rows.labels(*labels).inc(rows)
-        for (method, route, status), times in Tally(one[:3] for one in ended).items():
-            self.requests.labels(method, route, status).inc(times)
-        durations = {route: self.seconds.labels(route) for route in {one.route for one in ended}}
-        for one in ended:
-            durations[one.route].observe(one.seconds)
+            self._of_rows(*labels).inc(rows)
+        for method, route, status, seconds, _ in ended:
+            requests, durations = self._of_request(method, route, status)
+            requests.inc()
+            durations.observe(seconds)
         if ended and access.isEnabledFor(logging.INFO):
             log_lines(ended)
 

@@ -161,7 +161,7 @@ def test_columns_get_the_verdicts_of_rows(
         found = []
         for size in (-1, 10**9):
             monkeypatch.setattr(judge, "SMALL_BODY", size)
-            monkeypatch.setattr(table, "SMALL_BODY", size)
+            monkeypatch.setattr(table, "small", lambda _, size=size: size > 0)
             found.append(verdict(action, body, media))
         assert found[0] == found[1]
         assert spoil or plain(action, body, media)
@@ -174,7 +174,7 @@ def test_a_heading_that_is_missing_shifts_no_column(header: str, monkeypatch: py
     """Whose the cells below would be is not plain: row by row, they are refused."""
     action = actions(MODELS["and_gate"])[0]
     body = header + "\n" + "1,0\n" * 20
-    monkeypatch.setattr(table, "SMALL_BODY", -1)
+    monkeypatch.setattr(table, "small", lambda _: False)
 
     assert not plain(action, body, "csv")
     assert isinstance(verdict(action, body, "csv")[0], type)

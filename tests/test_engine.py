@@ -13,10 +13,11 @@ from mean_servable import MeanServable
 from rows import document, refused
 from servers import client_of
 from service.app import create_app
-from service.engine import _small, rows_of
+from service.engine import rows_of
 from service.errors import ModelFailure
 from service.features import Matrix
 from service.inference import CALL_ROWS
+from service.judge import small
 from service.models import MODELS
 from service.registry import Registry
 from service.settings import Settings
@@ -137,9 +138,9 @@ async def test_a_what_if_of_many_points_is_sliced_and_reads_as_one() -> None:
 @pytest.mark.parametrize("text", ["x1,x2\n" + "1,1\n" * 600, "x1,x2\r" + "1,1\r" * 600])
 def test_a_small_body_of_many_rows_is_not_judged_on_the_loop(text: str) -> None:
     """However long its first row is."""
-    assert not _small(text.encode())
-    assert not _small(text.replace("1,1", "1,1" + " " * 100, 1).encode())
-    assert _small(b'{"instances": [{"x1": 1, "x2": 1}]}')
+    assert not small(text.encode())
+    assert not small(text.replace("1,1", "1,1" + " " * 100, 1).encode())
+    assert small(b'{"instances": [{"x1": 1, "x2": 1}]}')
 
 
 @pytest.mark.parametrize("count", [1, CALL_ROWS, CALL_ROWS + 1, 3000, 5000])

@@ -96,11 +96,12 @@ class KernelMachine(tf.Module):  # type: ignore[misc]
 
     def __call__(self, z: tf.Tensor) -> tf.Tensor:
         """Answer the shares of z."""
-        place = tf.matmul(z, self.transform)
+        # A single row would be multiplied by another routine, which rounds differently: there is one more.
+        place = tf.matmul(tf.concat([z, z[:1]], axis=0), self.transform)
         square = tf.reduce_sum(place * place, axis=1, keepdims=True)
         near = tf.math.rsqrt(tf.matmul(tf.concat([place, square, tf.ones_like(square)], 1), self.columns))
         # Bent where it is held above 0, not broken: along an edge, attributions would not add up.
-        shares = LEAST * tf.nn.softplus((tf.matmul(near, self.alpha) + self.mean) / LEAST)
+        shares = LEAST * tf.nn.softplus((tf.matmul(near, self.alpha)[: tf.shape(z)[0]] + self.mean) / LEAST)
         return shares / tf.reduce_sum(shares, axis=1, keepdims=True)
 
 
