@@ -9,6 +9,7 @@ benchmarks/NOTES.md.
 
 import argparse
 import asyncio
+import inspect
 import json
 import os
 import statistics
@@ -18,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from math import inf
 from pathlib import Path
+from typing import Any
 
 # Before TensorFlow is imported: it reads these once.
 os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -87,43 +89,41 @@ def csv(judge: Judge, rows: int) -> None:
 
 
 async def lone(servable: SavedModelServable, cells: Cells) -> None:
-    """One row without the coalescer and with it, in turns: what a lone request pays for company."""
+    """One row without the coalescer and with it: what a lone request pays for company."""
     compute = partial(together, servable)
     rows = [(codes, DEFAULT_COVERAGE) for codes in cells]
     coalescer = Coalescer(compute, CALL_ROWS)
-    direct, shared = [], []
-    for _ in range(3000):
-        began = time.perf_counter()
-        compute(rows)
-        direct.append(time.perf_counter() - began)
-        await asyncio.sleep(0)
-        began = time.perf_counter()
-        await coalescer(rows, Patient())
-        shared.append(time.perf_counter() - began)
-    for name, times in (("without", direct), ("with", shared)):
-        low, middle, high = np.quantile(times[500:], [0.25, 0.5, 0.75]) * 1e6
-        print(
-            f"a lone row {name:8} the coalescer {middle:8.1f} us, half of them within {low:.1f} to {high:.1f}"
-        )
+    await in_turns(
+        ("a lone row without the coalescer", lambda: compute(rows)),
+        ("a lone row with the coalescer", lambda: coalescer(rows, Patient())),
+    )
 
 
 async def on_a_thread(servable: SavedModelServable, cells: Cells) -> None:
-    """A call of 64 rows on the loop and on a thread, in turns: what handing it over and back costs."""
-    rows = [(codes, DEFAULT_COVERAGE) for codes in cells] * 64
+    """A call of 64 rows on the loop and on a thread: what handing it over and back costs."""
     compute = partial(together, servable)
+    rows = [(codes, DEFAULT_COVERAGE) for codes in cells] * 64
     loop, pool = asyncio.get_running_loop(), ThreadPoolExecutor(1)
-    direct, handed = [], []
-    for _ in range(2000):
-        began = time.perf_counter()
-        compute(rows)
-        direct.append(time.perf_counter() - began)
-        await asyncio.sleep(0)
-        began = time.perf_counter()
-        await loop.run_in_executor(pool, compute, rows)
-        handed.append(time.perf_counter() - began)
-    for name, times in (("on the loop", direct), ("on a thread", handed)):
-        low, middle, high = np.quantile(times[500:], [0.25, 0.5, 0.75]) * 1e6
-        print(f"64 rows {name}: {middle:8.1f} us, half of them within {low:.1f} to {high:.1f}")
+    await in_turns(
+        ("64 rows on the loop", lambda: compute(rows)),
+        ("64 rows on a thread", lambda: loop.run_in_executor(pool, compute, rows)),
+    )
+
+
+async def in_turns(*ways: tuple[str, Callable[[], Any]]) -> None:
+    """Print the quartiles of each way's time; what is to be awaited is awaited."""
+    times: list[list[float]] = [[] for _ in ways]
+    for _ in range(3000):
+        for (_, work), taken in zip(ways, times, strict=True):
+            await asyncio.sleep(0)
+            began = time.perf_counter()
+            found = work()
+            if inspect.isawaitable(found):
+                await found
+            taken.append(time.perf_counter() - began)
+    for (name, _), taken in zip(ways, times, strict=True):
+        low, middle, high = np.quantile(taken[500:], [0.25, 0.5, 0.75]) * 1e6
+        print(f"{name:34} {middle:8.1f} us, half of them within {low:.1f} to {high:.1f}")
 
 
 def report(name: str, work: Callable[[], object], rows: int) -> None:

@@ -59,7 +59,9 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
         # FastAPI's own spans and logs would hold paths and queries as they were typed.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    api.state = State(settings, Telemetry(), Engine(settings.max_waiting_rows))  # type: ignore[assignment]
+    engine = Engine(settings.max_waiting_rows)
+    # Starlette's annotation names its own class, but it only ever hands on what stands here.
+    api.state = State(settings, Telemetry(), engine, registry or Registry(MODELS))  # type: ignore[assignment]
     api.include_router(service_routes())
     offered: list[Action] = []
     for spec in (registry.models if registry else MODELS).values():
@@ -74,24 +76,22 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
 
 def load(settings: Settings) -> Registry:
     """Choose the device, then load and prove every version below the artifacts folder."""
-    return _loading(settings)[0]
+    registry = Registry(MODELS)
+    _filling(registry, settings)()
+    return registry
 
 
-def _loading(settings: Settings) -> tuple[Registry, Callable[[], bool]]:
-    """A registry of what stands in the artifacts folder, and what looks there again."""
+def _filling(registry: Registry, settings: Settings) -> Callable[[], bool]:
+    """Choose the device; return what makes the registry be what stands in the artifacts folder."""
     # Several threads would share a product of few rows by its inner sums: slower, and rounded by company.
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     # Here and not above: tests of routes and problems need no TensorFlow.
     from service.servable import SavedModelServable, choose_device, keep_buffers
 
     keep_buffers()
-    registry = Registry(MODELS, choose_device(settings.device))
+    registry.device = choose_device(settings.device)
     log.info("device: %s", registry.device)
-    scan = partial(registry.scan, settings.artifacts, SavedModelServable)
-    scan()
-    for name, reason in registry.reasons().items():
-        log.warning("not ready: %s: %s", name, reason)
-    return registry, scan
+    return partial(registry.scan, settings.artifacts, SavedModelServable)
 
 
 def _lifespan(settings: Settings, registry: Registry | None) -> Any:
@@ -99,10 +99,12 @@ def _lifespan(settings: Settings, registry: Registry | None) -> Any:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         state = cast(State, app.state)
         if registry:
-            state.registry = registry
             yield
         else:
-            state.registry, scan = _loading(settings)
+            scan = _filling(state.registry, settings)
+            scan()
+            for name, reason in state.registry.reasons().items():
+                log.warning("not ready: %s: %s", name, reason)
             settle_heap()
             watch = Watch(scan, lambda: state.engine.keep(state.registry.servables()))
             async with _watching(watch, settings.model_poll_s):
@@ -125,9 +127,11 @@ async def _watching(watch: Watch, seconds: float) -> AsyncIterator[None]:
     # Several workers are restarted at SIGHUP by uvicorn, one after another. Tests serve on other threads.
     if threading.current_thread() is threading.main_thread():
         loop.add_signal_handler(signal.SIGHUP, look)
-    yield
-    for task in tasks:
-        task.cancel()
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _complete_openapi(app: FastAPI, requests: Sequence[type[BaseModel]]) -> None:

@@ -4,16 +4,13 @@ Knows HTTP; what a body means is judged in `judge`, what an answer is in `infere
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from email.message import Message
-from functools import lru_cache
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Path, Request
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
-from starlette.datastructures import QueryParams
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
@@ -24,22 +21,16 @@ from service.catalogue import Catalogue, ModelDescription, catalogue, describe
 from service.engine import Engine
 from service.errors import (
     CallerGone,
-    MalformedBody,
     NotReady,
     ServiceError,
-    TooLarge,
     UnknownDrawing,
-    UnsupportedMedia,
 )
-from service.features import number
-from service.judge import Asked, Judge
-from service.openapi import CSV, JSON, described
-from service.parameters import from_query
+from service.openapi import JSON, described
 from service.problems import Problem
 from service.registry import VERSION, Registry
+from service.requests import HttpCaller, body_of, reader, timeout
 from service.settings import Settings
 from service.spec import ModelSpec
-from service.table import read_csv
 from service.telemetry import Telemetry
 
 # A pattern and not int, which would take " 1", "+1" and "1.0" for version 1.
@@ -47,8 +38,6 @@ Version = Annotated[
     str, Path(pattern=f"^{VERSION}$", description="a served version, as GET /models lists them")
 ]
 Label = Annotated[str, Path(pattern=f"^{labels.NAME}$", description="a label, as GET /models lists them")]
-CHARSETS = ("utf-8", "utf8", "us-ascii")
-TIMEOUT_HEADER = b"request-timeout"
 # An SVG can carry a script: it is shown, and never run.
 DRAWN_ONLY = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox"}
 DRAWINGS = {".png": "image/png", ".svg": "image/svg+xml"}
@@ -147,15 +136,12 @@ def _drawing(request: Request, spec: ModelSpec, version: int | None, file: str) 
 
 @dataclass
 class State:
-    """What every request has at hand, as `app.state`; plain attributes, for Starlette's own cost a look-up.
-
-    `registry` is None until the service has started.
-    """
+    """What every request has at hand, as `app.state`: plain attributes, as Starlette's own cost a look-up."""
 
     settings: Settings
     telemetry: Telemetry
     engine: Engine
-    registry: Registry = None  # type: ignore[assignment]
+    registry: Registry
 
 
 @dataclass(frozen=True)
@@ -206,93 +192,12 @@ async def answer(action: Action, scope: Scope, receive: Receive, version: int | 
     state: State = scope["app"].state
     servable = state.registry.servable(action.judge.spec.name, version)
     headers = dict(scope["headers"])
-    read = _reader(headers, scope["query_string"], action.judge)
-    caller = HttpCaller(receive, _timeout(headers, state.settings.request_timeout_s))
+    read = reader(headers, scope["query_string"], action.judge)
+    caller = HttpCaller(receive, timeout(headers, state.settings.request_timeout_s))
     body = await body_of(headers, receive, state.settings.max_body_bytes)
     answered = await state.engine.answer(action, servable, read, body, caller)
     state.telemetry.count_rows(servable.spec.name, servable.version, action.name, answered.instances)
     return answered.body
-
-
-class HttpCaller:
-    """A client that has sent its whole request, and waits."""
-
-    def __init__(self, receive: Receive, timeout: float) -> None:
-        """Give the client `timeout` seconds from now."""
-        self._receive = receive
-        self.deadline = asyncio.get_running_loop().time() + timeout
-
-    def gave_up(self) -> bool:
-        """Whether the connection is closed: after the body nothing but that can be received."""
-        receiving = self._receive().__await__()
-        try:
-            next(receiving)
-        except StopIteration:
-            return True
-        receiving.close()
-        return False
-
-    async def gone(self) -> None:
-        """Return when the connection is closed."""
-        await self._receive()
-
-
-async def body_of(headers: Mapping[bytes, bytes], receive: Receive, most: int) -> bytes:
-    """The whole body of a request, of at most so many bytes, announced or not.
-
-    Raises TooLarge before it has read more, and CallerGone if the client leaves before it has sent all.
-    """
-    announced = headers.get(b"content-length", b"0")
-    size = int(announced) if announced.isdigit() else 0
-    read, parts, more = 0, list[bytes](), True
-    while more or read > most:
-        if max(size, read) > most:
-            raise TooLarge(f"A body may have at most {most:,} bytes; send fewer rows at a time.")
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise CallerGone
-        parts.append(message.get("body", b""))
-        read += len(parts[-1])
-        more = message.get("more_body", False)
-    return b"".join(parts) if len(parts) > 1 else parts[0]
-
-
-def _timeout(headers: Mapping[bytes, bytes], longest: float) -> float:
-    """The seconds that a request has: the client's own if they are fewer. Raises MalformedBody."""
-    asked = headers.get(TIMEOUT_HEADER)
-    if asked is None:
-        return longest
-    seconds = number(asked.decode("latin-1"))
-    if isinstance(seconds, str) or not seconds > 0:
-        raise MalformedBody(
-            "The header Request-Timeout is no number of seconds above 0; mend it or leave it out."
-        )
-    return min(seconds, longest)
-
-
-def _reader(headers: Mapping[bytes, bytes], query: bytes, judge: Judge) -> Callable[[bytes], Asked]:
-    """What reads this request's media type. Raises UnsupportedMedia or MalformedBody."""
-    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise UnsupportedMedia("The body has a Content-Encoding; send it as it is.")
-    media, charset = _content_type(headers.get(b"content-type", b""))
-    if media not in (JSON, CSV) or charset not in CHARSETS:
-        raise UnsupportedMedia("Send Content-Type: application/json or text/csv, in UTF-8.")
-    if media == CSV:
-        options = from_query(QueryParams(query).multi_items())
-        return lambda body: read_csv(judge, body, options)
-    if query:
-        raise MalformedBody("There is a query, but a JSON body has its options in `parameters`; move them.")
-    return judge.json
-
-
-@lru_cache(maxsize=64)
-def _content_type(header: bytes) -> tuple[str, str]:
-    """The media type and the charset in lower case; other parameters mean nothing here."""
-    message = Message()
-    message["content-type"] = header.decode("latin-1")
-    # Without a header the standard library would assume text/plain.
-    media = message.get_content_type() if header else ""
-    return media, str(message.get_content_charset("utf-8"))
 
 
 def _describe(request: Request, spec: ModelSpec, version: int | str | None) -> Response:

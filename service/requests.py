@@ -1,0 +1,104 @@
+"""A request as it comes over HTTP: its media type, its body, its time, and whether its client is still there.
+
+Knows HTTP and ASGI's messages; what a body means is judged in `judge`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from email.message import Message
+from functools import lru_cache
+from typing import Any
+from urllib.parse import parse_qsl
+
+from service.errors import CallerGone, MalformedBody, TooLarge, UnsupportedMedia
+from service.features import number
+from service.judge import Asked, Judge
+from service.openapi import CSV, JSON
+from service.parameters import from_query
+from service.table import read_csv
+
+# What ASGI calls the function that hands over the next message.
+Receive = Callable[[], Awaitable[Any]]
+CHARSETS = ("utf-8", "utf8", "us-ascii")
+TIMEOUT_HEADER = b"request-timeout"
+
+
+class HttpCaller:
+    """A client that has sent its whole request, and waits."""
+
+    def __init__(self, receive: Receive, timeout: float) -> None:
+        """Give the client `timeout` seconds from now."""
+        self._receive = receive
+        self.deadline = asyncio.get_running_loop().time() + timeout
+
+    def gave_up(self) -> bool:
+        """Whether the connection is closed: after the body nothing but that can be received."""
+        receiving = self._receive().__await__()
+        try:
+            next(receiving)
+        except StopIteration:
+            return True
+        receiving.close()
+        return False
+
+    async def gone(self) -> None:
+        """Return when the connection is closed."""
+        await self._receive()
+
+
+async def body_of(headers: Mapping[bytes, bytes], receive: Receive, most: int) -> bytes:
+    """The whole body of a request, of at most so many bytes, announced or not.
+
+    Raises TooLarge before it has read more, and CallerGone if the client leaves before it has sent all.
+    """
+    announced = headers.get(b"content-length", b"0")
+    size = int(announced) if announced.isdigit() else 0
+    read, parts, more = 0, list[bytes](), True
+    while more or read > most:
+        if max(size, read) > most:
+            raise TooLarge(f"A body may have at most {most:,} bytes; send fewer rows at a time.")
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise CallerGone
+        parts.append(message.get("body", b""))
+        read += len(parts[-1])
+        more = message.get("more_body", False)
+    return b"".join(parts) if len(parts) > 1 else parts[0]
+
+
+def timeout(headers: Mapping[bytes, bytes], longest: float) -> float:
+    """The seconds that a request has: the client's own if they are fewer. Raises MalformedBody."""
+    asked = headers.get(TIMEOUT_HEADER)
+    if asked is None:
+        return longest
+    seconds = number(asked.decode("latin-1"))
+    if isinstance(seconds, str) or not seconds > 0:
+        raise MalformedBody(
+            "The header Request-Timeout is no number of seconds above 0; mend it or leave it out."
+        )
+    return min(seconds, longest)
+
+
+def reader(headers: Mapping[bytes, bytes], query: bytes, judge: Judge) -> Callable[[bytes], Asked]:
+    """What reads this request's media type. Raises UnsupportedMedia or MalformedBody."""
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise UnsupportedMedia("The body has a Content-Encoding; send it as it is.")
+    media, charset = _content_type(headers.get(b"content-type", b""))
+    if media not in (JSON, CSV) or charset not in CHARSETS:
+        raise UnsupportedMedia("Send Content-Type: application/json or text/csv, in UTF-8.")
+    if media == CSV:
+        options = from_query(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+        return lambda body: read_csv(judge, body, options)
+    if query:
+        raise MalformedBody("There is a query, but a JSON body has its options in `parameters`; move them.")
+    return judge.json
+
+
+@lru_cache(maxsize=64)
+def _content_type(header: bytes) -> tuple[str, str]:
+    """The media type and the charset in lower case; other parameters mean nothing here."""
+    message = Message()
+    message["content-type"] = header.decode("latin-1")
+    # Without a header the standard library would assume text/plain.
+    media = message.get_content_type() if header else ""
+    return media, str(message.get_content_charset("utf-8"))
