@@ -25,7 +25,7 @@ from service.spec import DISTANCE
 from service.sweep import sweep
 from service.tasks import Columns
 
-# An explanation costs as much as some hundred predictions: of a wine, 5 to 15 ms.
+# An explanation costs as much as some hundred predictions: of a wine, 2 to 3 ms.
 MAX_EXPLAINED = 250
 # Rows of one call. It bounds memory, and how long a call stops the loop: a kernel machine holds a distance to
 # each of its centres for each row, and takes 11 microseconds. An explanation takes a row along 128 nodes.

@@ -51,3 +51,11 @@ def test_the_metric_forgets_a_column_that_says_nothing():
     machine = fit(KERNEL, rows, np.eye(2)[(rows[:, 0] > 0).astype(int)])
     metric = machine.transform @ machine.transform.T
     assert metric[0, 0] > 3 * metric[1, 1]
+
+
+def test_a_fitted_row_alone_gets_what_it_gets_in_company(fitted):
+    """To float32's last digits: a product of one row would be another routine's, and rounded otherwise."""
+    rows, machine = fitted
+    graph, asked = tf.function(KernelMachine(machine)), rows.astype(np.float32)
+    alone = np.concatenate([graph(tf.constant(row[None])).numpy() for row in asked])
+    assert np.abs(alone - graph(tf.constant(asked)).numpy()).max() <= 2e-7
