@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from service import commands
 from service.settings import Settings
+from service.shutdown import CANCEL_AFTER_S
 from service.telemetry import SHARED, logging_config
 
 
@@ -51,7 +52,7 @@ def _serve(settings: Settings) -> None:
         http="service.transport:JoiningProtocol",
         proxy_headers=False,  # nothing here asks who the client is
         ws="none",  # there are none, and the server would log their paths and headers
-        timeout_graceful_shutdown=settings.shutdown_timeout_s,
+        timeout_graceful_shutdown=CANCEL_AFTER_S,  # `shutdown` has waited before
     )
 
 

@@ -5,9 +5,10 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import chain
 from typing import Any, cast
 
 from fastapi import FastAPI
@@ -18,12 +19,15 @@ from starlette.types import Receive, Scope, Send
 from service import __version__, openapi, problems
 from service.actions import Action, actions
 from service.engine import Engine
+from service.limits import Door, Limits
 from service.models import MODELS
 from service.registry import Registry
 from service.routes import Shortcuts, State, model_routes, service_routes, unknown_model_routes
 from service.settings import Settings
+from service.shutdown import shutting_down
 from service.telemetry import RequestLog, Telemetry
-from service.watch import Watch, settle_heap
+from service.warmup import warm_up
+from service.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +39,14 @@ training are marked in `applicability`. Errors are `application/problem+json` an
 
 
 class Service:
-    """The ASGI application: FastAPI, `api`, behind the log and the shortcuts that every request passes."""
+    """The ASGI application: FastAPI, `api`, behind the log, limits and shortcuts of every request."""
 
     def __init__(self, api: FastAPI, offered: Sequence[Action]) -> None:
         """Serve `api`, and what is offered by shorter ways."""
         self.api = api
-        self._front = RequestLog(Shortcuts(api, offered), api.state.telemetry)
+        state: State = api.state  # type: ignore[assignment]
+        limited = Limits(Shortcuts(api, offered), state.door, state.settings.max_concurrent_requests)
+        self._front = RequestLog(limited, state.telemetry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or run the lifespan."""
@@ -50,65 +56,90 @@ class Service:
 def create_app(settings: Settings | None = None, registry: Registry | None = None) -> Service:
     """Build the service. Without a registry, the artifacts folder is loaded when the app starts."""
     settings = settings or Settings()
+    models = registry.models if registry else MODELS
+    offered = {name: actions(spec) for name, spec in models.items()}
+    flat = list(chain.from_iterable(offered.values()))
     api: FastAPI = FastAPIOffline(
         title="Tabular model server",
         version=__version__,
         description=DESCRIPTION,
-        lifespan=_lifespan(settings, registry),
+        lifespan=_lifespan(settings, registry, flat),
         redirect_slashes=False,
         # FastAPI's own spans and logs would hold paths and queries as they were typed.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    engine = Engine(settings.max_waiting_rows)
     # Starlette's annotation names its own class, but it only ever hands on what stands here.
-    api.state = State(settings, Telemetry(), engine, registry or Registry(MODELS))  # type: ignore[assignment]
+    api.state = _state(settings, registry)  # type: ignore[assignment]
     api.include_router(service_routes())
-    offered: list[Action] = []
-    for spec in (registry.models if registry else MODELS).values():
-        offered += (own := actions(spec))
-        api.include_router(model_routes(spec, own))
+    for name, spec in models.items():
+        api.include_router(model_routes(spec, offered[name]))
     api.include_router(unknown_model_routes())
     problems.install(api)
     api.add_middleware(problems.LastResort)
-    _complete_openapi(api, [action.judge.request for action in offered])
-    return Service(api, offered)
+    _complete_openapi(api, [action.judge.request for action in flat])
+    return Service(api, flat)
 
 
 def load(settings: Settings) -> Registry:
     """Choose the device, then load and prove every version below the artifacts folder."""
     registry = Registry(MODELS)
-    _filling(registry, settings)()
+    _prepare(registry, settings)
+    _scan(registry, settings)
     return registry
 
 
-def _filling(registry: Registry, settings: Settings) -> Callable[[], bool]:
-    """Choose the device; return what makes the registry be what stands in the artifacts folder."""
+def _state(settings: Settings, registry: Registry | None) -> State:
+    """What requests have at hand. A registry that is given is all there is: nobody looks at the artifacts."""
+    served = registry or Registry(MODELS)
+    engine, telemetry = Engine(settings.max_waiting_rows), Telemetry()
+
+    def changed() -> None:
+        engine.keep(served.servables())
+        telemetry.tell_versions(served)
+
+    scan = partial(_scan, served, settings) if registry is None else lambda: False
+    return State(
+        settings, telemetry, engine, served, Door(), Watch(scan, changed, partial(_return_memory, served))
+    )
+
+
+def _prepare(registry: Registry, settings: Settings) -> None:
+    """Choose the device, before TensorFlow's first operation."""
     # Several threads would share a product of few rows by its inner sums: slower, and rounded by company.
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     # Here and not above: tests of routes and problems need no TensorFlow.
-    from service.servable import SavedModelServable, choose_device, keep_buffers
+    from service.servable import choose_device, keep_buffers
 
     keep_buffers()
     registry.device = choose_device(settings.device)
     log.info("device: %s", registry.device)
-    return partial(registry.scan, settings.artifacts, SavedModelServable)
 
 
-def _lifespan(settings: Settings, registry: Registry | None) -> Any:
+def _scan(registry: Registry, settings: Settings) -> bool:
+    from service.servable import SavedModelServable
+
+    return registry.scan(settings.artifacts, SavedModelServable)
+
+
+def _return_memory(registry: Registry) -> None:
+    from service.servable import return_memory
+
+    return_memory(registry.servables())
+
+
+def _lifespan(settings: Settings, registry: Registry | None, offered: Sequence[Action]) -> Any:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         state = cast(State, app.state)
-        if registry:
+        if registry is None:
+            _prepare(state.registry, settings)
+            state.watch.begin()
+            await warm_up(state.engine, state.registry, offered)
+        for name, reason in state.registry.reasons().items():
+            log.warning("not ready: %s: %s", name, reason)
+        leaving = shutting_down(state.door, settings.drain_grace_s, settings.shutdown_timeout_s)
+        async with leaving, _watching(state.watch, settings.model_poll_s):
             yield
-        else:
-            scan = _filling(state.registry, settings)
-            scan()
-            for name, reason in state.registry.reasons().items():
-                log.warning("not ready: %s: %s", name, reason)
-            settle_heap()
-            watch = Watch(scan, lambda: state.engine.keep(state.registry.servables()))
-            async with _watching(watch, settings.model_poll_s):
-                yield
         state.engine.close()
 
     return lifespan

@@ -49,6 +49,7 @@ class Engine:
         """Let at most `waiting_rows` rows wait or be computed at a time."""
         self._free = self._most = waiting_rows
         self._coalescers: dict[Servable, Coalescer] = {}
+        self._kept: Collection[Servable] | None = None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="engine")
 
     async def answer(
@@ -76,7 +77,8 @@ class Engine:
         return Answer(job.answer({ANSWERS: answers}), instances.rows)
 
     def keep(self, servables: Collection[Servable]) -> None:
-        """Let go of what was kept for other versions than these; what they are computing is finished."""
+        """Keep nothing for other versions than these from now on; what they are computing is finished."""
+        self._kept = servables
         self._coalescers = {one: self._coalescers[one] for one in self._coalescers if one in servables}
 
     def close(self) -> None:
@@ -112,9 +114,13 @@ class Engine:
         return rows
 
     def _coalescer(self, servable: Servable) -> Coalescer:
-        if servable not in self._coalescers:
-            self._coalescers[servable] = Coalescer(partial(together, servable), CALL_ROWS)
-        return self._coalescers[servable]
+        if servable in self._coalescers:
+            return self._coalescers[servable]
+        coalescer = Coalescer(partial(together, servable), CALL_ROWS)
+        # A request may come with a version that was retired while it was read.
+        if self._kept is None or servable in self._kept:
+            self._coalescers[servable] = coalescer
+        return coalescer
 
 
 def rows_of(body: bytes) -> int:

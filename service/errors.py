@@ -11,7 +11,8 @@
             InvalidRows     its rows break the declaration
             InvalidParameters  its options do, and perhaps its rows too
         NotReady            a declared model that no loaded artifact answers
-        Overloaded          more rows are waiting than may
+        ShuttingDown        the service is on its way out
+        Overloaded          more rows are waiting, or more requests are being answered, than may
         DeadlineExceeded    no answer in the time that the request had
         CallerGone          nobody waits for the answer any more
         ModelFailure        a graph that answered with something that is not an answer
@@ -86,8 +87,15 @@ class NotReady(ServiceError):
     """No artifact of a declared model has passed its checks."""
 
 
+class ShuttingDown(ServiceError):
+    """The service is leaving, and takes no more work."""
+
+    def __init__(self) -> None:
+        super().__init__("The service is shutting down; send the request to another one, or a little later.")
+
+
 class Overloaded(ServiceError):
-    """As many rows as may wait are waiting."""
+    """As many rows as may wait are waiting, or as many requests as may be are being answered."""
 
 
 class DeadlineExceeded(ServiceError):

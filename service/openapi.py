@@ -31,20 +31,27 @@ def complete(document: dict[str, Any], requests: Sequence[type[BaseModel]], prob
         document["components"]["schemas"].pop(unused, None)
 
 
-def _body(judge: Judge) -> dict[str, Any]:
+def example(judge: Judge) -> dict[str, Any]:
+    """A body of one row that the action answers."""
     spec = judge.spec
     document: dict[str, Any] = {"instances": [dict(spec.example)]}
-    header, line = list(spec.example), [str(value) for value in spec.example.values()]
     if judge.labelled:
         document["targets"] = [spec.example_target]
-        header, line = [*header, spec.target.name], [*line, str(spec.example_target)]
     if _required(judge):
         document["parameters"] = {"feature": spec.features[-1].name}
+    return document
+
+
+def _body(judge: Judge) -> dict[str, Any]:
+    spec = judge.spec
+    header, line = list(spec.example), [str(value) for value in spec.example.values()]
+    if judge.labelled:
+        header, line = [*header, spec.target.name], [*line, str(spec.example_target)]
     reference = {"$ref": f"#/components/schemas/{judge.request.__name__}"}
     return {
         "required": True,
         "content": {
-            JSON: {"schema": reference, "example": document},
+            JSON: {"schema": reference, "example": example(judge)},
             CSV: {"schema": {"type": "string"}, "example": f"{','.join(header)}\n{','.join(line)}\n"},
         },
     }

@@ -25,6 +25,7 @@ from service.errors import (
     Overloaded,
     RefusedBody,
     ServiceError,
+    ShuttingDown,
     TooLarge,
     UnknownDrawing,
     UnknownModel,
@@ -53,6 +54,7 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
     ModelFailure: HTTPStatus.INTERNAL_SERVER_ERROR,
     NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    ShuttingDown: HTTPStatus.SERVICE_UNAVAILABLE,
     DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
 }
 

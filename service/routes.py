@@ -19,12 +19,8 @@ from service.actions import NAMES, Action
 from service.card import Card, card
 from service.catalogue import Catalogue, ModelDescription, catalogue, describe
 from service.engine import Engine
-from service.errors import (
-    CallerGone,
-    NotReady,
-    ServiceError,
-    UnknownDrawing,
-)
+from service.errors import CallerGone, NotReady, ServiceError, ShuttingDown, UnknownDrawing
+from service.limits import Door, Stage
 from service.openapi import JSON, described
 from service.problems import Problem
 from service.registry import VERSION, Registry
@@ -32,6 +28,7 @@ from service.requests import HttpCaller, body_of, reader, timeout
 from service.settings import Settings
 from service.spec import ModelSpec
 from service.telemetry import Telemetry
+from service.watch import Watch
 
 # A pattern and not int, which would take " 1", "+1" and "1.0" for version 1.
 Version = Annotated[
@@ -49,7 +46,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     422: {"model": Problem, "description": "a value or an option breaks the declaration"},
     429: {"model": Problem, "description": "too many rows are waiting"},
     500: {"model": Problem, "description": "a bug, with an id and nothing else"},
-    503: {"model": Problem, "description": "no version of this model is ready"},
+    503: {"model": Problem, "description": "no version of this model is ready, or the service is leaving"},
     504: {"model": Problem, "description": "no answer in the time that the request had"},
 }
 
@@ -142,6 +139,8 @@ class State:
     telemetry: Telemetry
     engine: Engine
     registry: Registry
+    door: Door
+    watch: Watch
 
 
 @dataclass(frozen=True)
@@ -233,10 +232,22 @@ def service_routes() -> APIRouter:
     )
     async def ready(request: Request) -> dict[str, str]:
         registry, _ = _state(request)
+        if request.app.state.door.stage != Stage.OPEN:
+            raise ShuttingDown
         if not registry.ready:
             reasons = [f"{name}: {reason}" for name, reason in registry.reasons().items()]
             raise NotReady("; ".join(reasons) or "No model is declared.")
         return {"status": "ready"}
+
+    @router.post(
+        "/admin/reload",
+        tags=["service"],
+        summary="Look at the artifacts now; what is served then",
+        response_model=Catalogue,
+    )
+    async def reload(request: Request) -> Response:
+        await request.app.state.watch.look()
+        return _json(catalogue(_state(request)[0]))
 
     @router.get("/metrics", tags=["service"], summary="Metrics for Prometheus", response_class=Response)
     async def metrics(request: Request) -> Response:

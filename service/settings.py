@@ -37,13 +37,23 @@ class Settings(BaseSettings):
         ge=1,
         description="rows that may wait or be computed at a time; beyond: 429 (MAX_WAITING_ROWS)",
     )
+    max_concurrent_requests: int = Field(
+        1000,
+        ge=1,
+        description="requests that are answered at a time; beyond: 429 (MAX_CONCURRENT_REQUESTS)",
+    )
     request_timeout_s: float = Field(
         60,
         gt=0,
         description="seconds until a request that was read, but has no answer, gets 504 (REQUEST_TIMEOUT_S)",
     )
+    drain_grace_s: float = Field(
+        2.0,
+        ge=0,
+        description="seconds after SIGTERM in which it is not ready, but answers; then 503 (DRAIN_GRACE_S)",
+    )
     shutdown_timeout_s: int = Field(
-        30, ge=1, description="seconds that requests in flight get after SIGTERM (SHUTDOWN_TIMEOUT_S)"
+        30, ge=1, description="seconds that requests in flight then get (SHUTDOWN_TIMEOUT_S)"
     )
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], BeforeValidator(lambda level: str(level).lower())

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.problems import CLIENT_CLOSED
+from service.registry import Registry
 
 access = logging.getLogger("service.access")
 
@@ -80,7 +81,20 @@ class Telemetry:
         self.rows = Counter(
             "model_rows", "Rows answered", ["model", "version", "action"], registry=self.registry
         )
-
+        # What the latest look of any worker found: a gauge of several workers has no sum.
+        self.desired, self.serving = (
+            Gauge(
+                f"model_version_{name}",
+                text,
+                ["model"],
+                registry=self.registry,
+                multiprocess_mode="mostrecent",
+            )
+            for name, text in (
+                ("desired", "The version that would answer if all in the artifacts folder were right"),
+                ("serving", "The version that answers if none is named; 0: none"),
+            )
+        )
         self._ended: list[Ended] = []
         self._answered: Tally[tuple[str, int, str]] = Tally()
         # What a label set counts in is looked up once.
@@ -99,6 +113,13 @@ class Telemetry:
     def count_rows(self, model: str, version: int, action: str, rows: int) -> None:
         """Count rows that were answered, when their request is counted."""
         self._answered[model, version, action] += rows
+
+    def tell_versions(self, registry: Registry) -> None:
+        """Tell which version of each model answers, and which one should."""
+        for model in registry.models:
+            served = registry.served(model)
+            self.desired.labels(model).set(served.desired or 0)
+            self.serving.labels(model).set(served.answering.version if served.answering else 0)
 
     def _flush(self) -> None:
         ended, self._ended = self._ended, []

@@ -11,6 +11,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 # What is larger costs more to copy than to write by itself.
 LARGEST_JOINED = 64 * 1024
+# A request that was on its way when the listening ended has arrived after so many seconds.
+LINGER_S = 0.1
 
 
 class JoiningTransport:
@@ -49,6 +51,10 @@ class JoiningTransport:
 
 class JoiningProtocol(HttpToolsProtocol):
     """HTTP/1.1 by httptools."""
+
+    def shutdown(self) -> None:
+        """End the connection, once what its client has already sent was read and answered."""
+        self.loop.call_later(LINGER_S, super().shutdown)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Serve a connection."""

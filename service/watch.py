@@ -31,23 +31,34 @@ def settle_heap() -> None:
 class Watch:
     """Calls `scan`, which says whether it changed what is served, again and again."""
 
-    def __init__(self, scan: Callable[[], bool], changed: Callable[[], None]) -> None:
-        """Tell `changed`, on the loop, when a scan has changed something."""
+    def __init__(
+        self, scan: Callable[[], bool], changed: Callable[[], None], settled: Callable[[], None]
+    ) -> None:
+        """When a scan has changed something, tell `changed`, on the loop, and then `settled`, on a thread.
+
+        What was retired is not referred to any more when `settled` is called.
+        """
         self._scan = scan
         self._changed = changed
+        self._settled = settled
         self._one = asyncio.Lock()
+
+    def begin(self) -> None:
+        """Scan for the first time, while nobody is served yet. Raises what the scan raises."""
+        self._scan()
+        self._changed()
+        settle_heap()
 
     async def look(self) -> None:
         """Scan now. What fails in a way that nobody thought of is logged: the next scan may not."""
         async with self._one:
             try:
-                changed = await asyncio.to_thread(self._scan)
+                if await asyncio.to_thread(self._scan):
+                    self._changed()
+                    settle_heap()
+                    await asyncio.to_thread(self._settled)
             except Exception as error:
                 log.error("the artifacts could not be scanned: %s: %s", type(error).__name__, error)
-                return
-        if changed:
-            self._changed()
-            settle_heap()
 
     async def poll(self, seconds: float) -> None:
         """Look every so many seconds, for ever."""

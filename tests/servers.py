@@ -1,10 +1,12 @@
 """Two ways to reach the service: the app in process, and a real process on a real socket."""
 
+import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from threading import Thread
@@ -26,6 +28,14 @@ async def client_of(app: Service) -> AsyncIterator[httpx.AsyncClient]:
             yield client
 
 
+def eventually(fact: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + TIMEOUT_S
+    while not fact():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
 class Server:
     """`python -m service` on a free port of loopback, with its log; it ends with its `with` block."""
 
@@ -42,7 +52,9 @@ class Server:
             "info",
         ]
         command += arguments
-        self.process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        # Nobody looks elsewhere for another service; who tests that says so.
+        environment = {"DRAIN_GRACE_S": "0", **os.environ}
+        self.process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment)
         self.log: list[str] = []
         self.url = self._await_start(workers)
         # A pipe that nobody empties would stop the service.

@@ -1,7 +1,9 @@
 """Where requests are computed, what bounds them, and what ends them early; over HTTP."""
 
 import asyncio
+import gc
 import json
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from threading import Event
@@ -12,8 +14,9 @@ import pytest
 from mean_servable import MeanServable
 from rows import document, refused
 from servers import client_of
+from service.actions import actions
 from service.app import create_app
-from service.engine import rows_of
+from service.engine import Engine, rows_of
 from service.errors import ModelFailure
 from service.features import Matrix
 from service.inference import CALL_ROWS
@@ -23,6 +26,7 @@ from service.registry import Registry
 from service.settings import Settings
 from service.spec import ModelSpec
 from service.tasks import Outputs
+from service.warmup import Patient
 
 pytestmark = pytest.mark.anyio
 
@@ -303,3 +307,21 @@ async def test_a_request_that_is_beyond_the_bound_by_itself_is_answered_when_nob
     async with serving(MeanServable(GATE), max_waiting_rows=400) as client:
         assert (await client.post(PREDICT, json=rows(5000))).status_code == 200
         assert (await client.post(PREDICT, json=rows(5000))).status_code == 200
+
+
+async def test_nothing_is_kept_for_a_version_that_was_retired_while_its_request_was_read() -> None:
+    """It is answered, and then nobody holds the version any more."""
+    engine = Engine(100)
+    action = actions(GATE)[0]
+    retired, current = MeanServable(GATE, 1), MeanServable(GATE, 2)
+    engine.keep([current])
+    answered = await engine.answer(
+        action, retired, action.judge.json, json.dumps(rows(1)).encode(), Patient()
+    )
+    gone = weakref.ref(retired)
+    del retired
+    await asyncio.sleep(0)  # the coalescer looks about once more
+    gc.collect()
+
+    assert b'"version":1' in answered.body
+    assert gone() is None

@@ -3,14 +3,13 @@
 import asyncio
 import shutil
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from servers import ROOT, Server
+from servers import ROOT, Server, eventually
 from service.manifest import Manifest
 from service.watch import Watch
 
@@ -28,34 +27,33 @@ def publish(artifacts: Path, version: int) -> Path:
     return partial.rename(home / str(version))
 
 
-def eventually(fact: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + PATIENCE_S
-    while not fact():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
+def nothing() -> None:
+    """What is told, and does nothing."""
 
 
-@pytest.fixture(params=["0.1", "0"], ids=["polling", "at SIGHUP"])
-def poll(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=["polling", "SIGHUP", "POST /admin/reload"])
+def way(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
 @pytest.fixture
-def server(tmp_path: Path, poll: str) -> Iterator[Server]:
+def server(tmp_path: Path, way: str) -> Iterator[Server]:
     publish(tmp_path, 1)
-    with Server("--artifacts", str(tmp_path), "--model-poll-s", poll) as server:
+    with Server("--artifacts", str(tmp_path), "--model-poll-s", "0.1" if way == "polling" else "0") as server:
         yield server
 
 
 def test_a_published_version_answers_and_a_damaged_one_does_not(
-    server: Server, tmp_path: Path, poll: str
+    server: Server, tmp_path: Path, way: str
 ) -> None:
     """Each by itself, without a restart; the reason of the damaged one is told, and desired is not served."""
 
     def look() -> None:
-        if poll == "0":
+        if way == "SIGHUP":
             server.process.send_signal(signal.SIGHUP)
+        elif way != "polling":
+            served = httpx.post(f"{server.url}/admin/reload").json()["models"]
+            assert served[0] == model()
 
     def model() -> dict[str, object]:
         return httpx.get(f"{server.url}/models/and_gate").json()
@@ -75,6 +73,10 @@ def test_a_published_version_answers_and_a_damaged_one_does_not(
     assert model()["rejected"] == {"3": "the manifest is of another version"}
     assert (model()["version"], model()["desired"]) == (2, 3)
     assert any("rejected and_gate version 3" in line for line in server.log)
+    page = httpx.get(f"{server.url}/metrics").text
+    assert 'model_version_desired{model="and_gate"} 3.0' in page
+    assert 'model_version_serving{model="and_gate"} 2.0' in page
+    assert 'model_version_serving{model="survival"} 0.0' in page
 
 
 async def test_a_scan_that_fails_is_said_and_the_next_one_is_made() -> None:
@@ -88,7 +90,7 @@ async def test_a_scan_that_fails_is_said_and_the_next_one_is_made() -> None:
             raise OSError("the disk is away")
         return True
 
-    polling = asyncio.create_task(Watch(scan, seen.set).poll(0.001))
+    polling = asyncio.create_task(Watch(scan, seen.set, nothing).poll(0.001))
     await asyncio.wait_for(seen.wait(), PATIENCE_S)
     polling.cancel()
 
@@ -96,8 +98,14 @@ async def test_a_scan_that_fails_is_said_and_the_next_one_is_made() -> None:
 
 
 async def test_nobody_is_told_of_a_scan_that_changed_nothing() -> None:
-    """The heap is settled, and coalescers are let go, only after a change."""
-    told: list[int] = []
-    await Watch(lambda: False, lambda: told.append(1)).look()
+    """The heap is settled, and coalescers and memory are let go, only after a change."""
+    told: list[str] = []
 
+    def watch(changed: bool) -> Watch:
+        return Watch(lambda: changed, lambda: told.append("changed"), lambda: told.append("settled"))
+
+    await watch(False).look()
     assert told == []
+
+    await watch(True).look()
+    assert told == ["changed", "settled"]

@@ -1,0 +1,74 @@
+"""How much work is let in: so many requests at a time, and none once the service leaves.
+
+Pure ASGI. What a request may hold is bounded where it is read (`requests`, `transport`), and the rows that
+wait where they wait (`engine`).
+"""
+
+from enum import IntEnum
+from functools import partial
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service import problems
+from service.errors import Overloaded, ServiceError, ShuttingDown
+
+# Who watches the service must be answered most of all when nobody else is.
+ALWAYS = frozenset({"/health/live", "/health/ready", "/metrics"})
+
+
+class Stage(IntEnum):
+    """How far the service has gone on its way out."""
+
+    OPEN = 0
+    # Not ready any more, so that whoever sends work here looks elsewhere; still answering.
+    DRAINING = 1
+    # What has begun is finished; what comes now is refused.
+    CLOSED = 2
+
+
+class Door:
+    """Counts those inside, and knows whether others may come in."""
+
+    def __init__(self) -> None:
+        """Open it."""
+        self.stage = Stage.OPEN
+        self.inside = 0
+
+
+class Limits:
+    """Refuses what comes when as many requests as may be are being answered, or when the door is closed."""
+
+    def __init__(self, app: ASGIApp, door: Door, most: int) -> None:
+        """Let at most `most` requests be inside `app` at a time."""
+        self.app = app
+        self.door = door
+        self.most = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it before anything of it is read."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        door = self.door
+        if door.stage:
+            send = partial(_closing, send)
+        if (door.inside >= self.most or door.stage == Stage.CLOSED) and scope["path"] not in ALWAYS:
+            await problems.of(scope, self._refusal())(scope, receive, send)
+            return
+        door.inside += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            door.inside -= 1
+
+    def _refusal(self) -> ServiceError:
+        if self.door.stage == Stage.CLOSED:
+            return ShuttingDown()
+        return Overloaded("Too many requests are being answered; send this one again a little later.")
+
+
+async def _closing(send: Send, message: Message) -> None:
+    """Let the connection end with this answer: its next request belongs to another process."""
+    if message["type"] == "http.response.start":
+        message["headers"] = [*message["headers"], (b"connection", b"close")]
+    await send(message)

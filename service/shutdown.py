@@ -1,0 +1,86 @@
+"""How the service leaves at SIGTERM: not ready at once, closed after a grace, gone when all is answered.
+
+Whoever sends work here learns from /health/ready to look elsewhere, before anything is refused. Knows
+signals and asyncio; knows nothing of HTTP.
+"""
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import FrameType
+from typing import Any
+
+from service.limits import Door, Stage
+
+log = logging.getLogger(__name__)
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# How often those inside are counted.
+LOOK_S = 0.02
+# What the server itself then gives to what is still running, before it cancels it.
+CANCEL_AFTER_S = 1
+
+Handler = Callable[[int, FrameType | None], Any]
+
+
+class Shutdown:
+    """Takes the steps, at a signal."""
+
+    def __init__(self, door: Door, grace_s: float, timeout_s: float, leave: Callable[[], None]) -> None:
+        """Close the `door` after `grace_s`; `leave` once nobody is inside, or `timeout_s` later."""
+        self._door = door
+        self._grace_s = grace_s
+        self._timeout_s = timeout_s
+        self._leave = leave
+        self._leaving: asyncio.Task[None] | None = None
+
+    def begin(self, number: int) -> None:
+        """Begin at the first signal. Ctrl-C waits for nobody to look elsewhere."""
+        if self._leaving is None:
+            grace_s = 0 if number == signal.SIGINT else self._grace_s
+            self._leaving = asyncio.get_running_loop().create_task(self._steps(grace_s))
+
+    async def _steps(self, grace_s: float) -> None:
+        log.info("draining: not ready any more, closing in %g s", grace_s)
+        self._door.stage = Stage.DRAINING
+        await asyncio.sleep(grace_s)
+        self._door.stage = Stage.CLOSED
+        log.info("closed: %d requests are being answered", self._door.inside)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._timeout_s
+        while self._door.inside and loop.time() < end:
+            await asyncio.sleep(LOOK_S)
+        self._leave()
+
+
+@asynccontextmanager
+async def shutting_down(door: Door, grace_s: float, timeout_s: float) -> AsyncIterator[None]:
+    """Come before the server's own handlers of SIGTERM and SIGINT; the same signal twice ends it at once."""
+    # Tests serve on other threads, or without a server whose handlers could be called.
+    server = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or not callable(server):
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    shutdown = Shutdown(door, grace_s, timeout_s - CANCEL_AFTER_S, lambda: server(signal.SIGTERM, None))
+    seen = set[int]()
+
+    def received(number: int) -> None:
+        if number in seen:
+            server(signal.SIGTERM, None)
+            server(signal.SIGINT, None)  # to uvicorn: wait for nobody
+        seen.add(number)
+        shutdown.begin(number)
+
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        loop.add_signal_handler(number, received, number)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
