@@ -8,7 +8,7 @@ import pytest
 
 from servers import ROOT
 
-SCRIPTS = ["bench", "check", "container-test", "lock", "serve", "test", "train"]
+SCRIPTS = ["bench", "check", "container-test", "lock", "serve", "soak", "test", "train"]
 
 
 def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:

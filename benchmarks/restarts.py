@@ -1,0 +1,110 @@
+"""Stops the service by SIGTERM under load, again and again, and counts requests that were lost.
+
+    python -m benchmarks.restarts                   50 restarts, ten minutes
+
+A request counts as lost when it was sent on a connection that the service had accepted and was not
+answered; a refusal with 503, or a connection that nobody accepts, is no loss: the client knows to go on
+elsewhere.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+
+import httpx
+
+from benchmarks.compare import instances_of
+from benchmarks.process import Server
+from benchmarks.steady import Asked, Outcomes, steady
+from service.models import MODELS
+
+PORT = 9141
+CLIENTS = 16
+GRACE_S = 0.5
+LOAD_S = 1.0
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--restarts", type=int, default=50)
+    parser.add_argument("--output", type=Path, default=Path("runs/soak"), help="folder of the server's log")
+    arguments = parser.parse_args()
+    found = measure(arguments.restarts, arguments.output)
+    print(json.dumps(found, indent=1))
+    if found["failures"]:
+        raise SystemExit(1)
+
+
+def measure(restarts: int, output: Path) -> dict[str, object]:
+    """Start and stop it so many times, and say what became of the requests."""
+    output.mkdir(parents=True, exist_ok=True)
+    os.sched_setaffinity(0, {1})
+    outcomes = Outcomes()
+    codes: Counter[int] = Counter()
+    environment = {"DRAIN_GRACE_S": str(GRACE_S), "MODEL_POLL_S": "0"}
+    ready = f"http://127.0.0.1:{PORT}/health/ready"
+    for number in range(restarts):
+        with Server(
+            ["service", "--port", str(PORT)], ready, [0], environment, output / f"restart-{number}.log"
+        ) as server:
+            found = asyncio.run(_restart(server))
+            codes[server.process.returncode] += 1
+        outcomes.statuses += found.statuses
+        outcomes.wrong += found.wrong
+        outcomes.lost += found.lost
+        outcomes.unsent += found.unsent
+        print(f"\r{number + 1} of {restarts} restarts ", end="", file=sys.stderr)
+    print(file=sys.stderr)
+    return {
+        "restarts": restarts,
+        "clients": CLIENTS,
+        "answers": dict(outcomes.statuses),
+        "lost": dict(outcomes.lost),
+        "not_accepted": outcomes.unsent,
+        "exit_codes": dict(codes),
+        "failures": _failures(outcomes, codes),
+    }
+
+
+def _failures(outcomes: Outcomes, codes: Counter[int]) -> list[str]:
+    found = []
+    if outcomes.lost:
+        found.append("a request was lost")
+    if outcomes.wrong or outcomes.statuses.keys() - {200, 503}:
+        found.append("an answer was wrong")
+    if set(codes) != {0}:
+        found.append("the exit code was not 0")
+    return found
+
+
+async def _restart(server: Server) -> Outcomes:
+    url = f"http://127.0.0.1:{PORT}"
+    async with steady(url, [_asked(model) for model in MODELS], CLIENTS) as outcomes:
+        await asyncio.sleep(LOAD_S)
+        server.process.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(server.process.wait, 60)
+    return outcomes
+
+
+def _asked(model: str) -> Asked:
+    """Three rows of a model."""
+    body = json.dumps({"instances": instances_of(MODELS[model], 3)}).encode()
+
+    def check(response: httpx.Response) -> str | None:
+        if response.status_code == 503:
+            return None if response.headers.get("retry-after") else "503 without Retry-After"
+        return None if len(response.json().get("predictions", [])) == 3 else "not three predictions"
+
+    return Asked(f"/models/{model}/predict", body, check)
+
+
+if __name__ == "__main__":
+    main()
