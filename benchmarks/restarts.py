@@ -2,9 +2,9 @@
 
     python -m benchmarks.restarts                   50 restarts, ten minutes
 
-A request counts as lost when it was sent on a connection that the service had accepted and was not
-answered; a refusal with 503, or a connection that nobody accepts, is no loss: the client knows to go on
-elsewhere.
+A request counts as lost when the service has read it, which its log says, and its client has no answer. A
+refusal with 503, or a connection that nobody accepts, is no loss. Neither is one that the kernel had queued
+when the listening ended, and that it resets: nobody has read a byte of it.
 """
 
 import argparse
@@ -49,34 +49,38 @@ def measure(restarts: int, output: Path) -> dict[str, object]:
     os.sched_setaffinity(0, {1})
     outcomes = Outcomes()
     codes: Counter[int] = Counter()
+    read = 0
     environment = {"DRAIN_GRACE_S": str(GRACE_S), "MODEL_POLL_S": "0"}
     ready = f"http://127.0.0.1:{PORT}/health/ready"
     for number in range(restarts):
-        with Server(
-            ["service", "--port", str(PORT)], ready, [0], environment, output / f"restart-{number}.log"
-        ) as server:
+        log = output / f"restart-{number}.log"
+        with Server(["service", "--port", str(PORT)], ready, [0], environment, log) as server:
             found = asyncio.run(_restart(server))
             codes[server.process.returncode] += 1
+        read += log.read_text().count(" service.access POST ")
         outcomes.statuses += found.statuses
         outcomes.wrong += found.wrong
         outcomes.lost += found.lost
         outcomes.unsent += found.unsent
         print(f"\r{number + 1} of {restarts} restarts ", end="", file=sys.stderr)
     print(file=sys.stderr)
+    lost = read - outcomes.statuses.total()
     return {
         "restarts": restarts,
         "clients": CLIENTS,
         "answers": dict(outcomes.statuses),
-        "lost": dict(outcomes.lost),
-        "not_accepted": outcomes.unsent,
+        "read_by_the_service": read,
+        "lost": lost,
+        "connection_refused": outcomes.unsent,
+        "reset_unread": outcomes.lost.total() - lost,
         "exit_codes": dict(codes),
-        "failures": _failures(outcomes, codes),
+        "failures": _failures(outcomes, lost, codes),
     }
 
 
-def _failures(outcomes: Outcomes, codes: Counter[int]) -> list[str]:
+def _failures(outcomes: Outcomes, lost: int, codes: Counter[int]) -> list[str]:
     found = []
-    if outcomes.lost:
+    if lost:
         found.append("a request was lost")
     if outcomes.wrong or outcomes.statuses.keys() - {200, 503}:
         found.append("an answer was wrong")

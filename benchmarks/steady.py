@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 
 import httpx
 
+# How long a client stays away that was refused.
+AWAY_S = 0.01
+
 # What says whether an answer is right: None, or what is wrong with it.
 Check = Callable[[httpx.Response], str | None]
 
@@ -19,7 +22,7 @@ Check = Callable[[httpx.Response], str | None]
 class Outcomes:
     """What became of requests: answers by status, and how many were wrong, unsent or lost.
 
-    Unsent is a request whose connection nobody accepted; lost is one that was sent and never answered.
+    Unsent is a request whose connection was refused; lost is one that was sent and never answered.
     """
 
     statuses: Counter[int] = field(default_factory=Counter)
@@ -60,10 +63,12 @@ async def _client(url: str, asked: list[Asked], number: int, outcomes: Outcomes,
                 response = await client.post(one.path, content=one.body)
             except httpx.ConnectError:
                 outcomes.unsent += 1
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(AWAY_S)
             except httpx.TransportError as error:
                 outcomes.lost[type(error).__name__] += 1
             else:
                 outcomes.statuses[response.status_code] += 1
                 if fault := one.check(response):
                     outcomes.wrong[fault] += 1
+                if response.status_code == 503:
+                    await asyncio.sleep(AWAY_S)
