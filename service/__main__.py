@@ -13,7 +13,8 @@ from types import FrameType
 import uvicorn
 from pydantic import ValidationError
 
-from service import commands
+from service import commands, security
+from service.errors import Misconfigured
 from service.settings import Settings
 from service.shutdown import CANCEL_AFTER_S
 from service.telemetry import SHARED, logging_config
@@ -26,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(commands.run(arguments))
     settings = _settings(arguments)
     # Worker processes build the app anew: they read the very settings of this one.
-    os.environ.update({name.upper(): str(value) for name, value in settings.model_dump().items()})
+    given = settings.model_dump(exclude_none=True)
+    os.environ.update({name.upper(): str(value) for name, value in given.items()})
     if settings.workers == 1:
         _serve(settings)
         return
@@ -59,11 +61,16 @@ def _serve(settings: Settings) -> None:
 def _settings(arguments: Sequence[str]) -> Settings:
     """The settings; a wrong one ends the process with its name and exit code 2, as argparse does."""
     try:
-        return Settings(_cli_parse_args=list(arguments))
+        settings = Settings(_cli_parse_args=list(arguments))
+        security.check(settings)
+    except Misconfigured as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
         print("error: " + "; ".join(faults), file=sys.stderr)  # noqa: T201 - there is no log yet
         sys.exit(2)
+    return settings
 
 
 def _exit(_signal: int, _frame: FrameType | None) -> None:

@@ -16,7 +16,7 @@ from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
-from service import __version__, openapi, problems
+from service import __version__, openapi, problems, security
 from service.actions import Action, actions
 from service.engine import Engine
 from service.limits import Door, Limits
@@ -39,13 +39,15 @@ training are marked in `applicability`. Errors are `application/problem+json` an
 
 
 class Service:
-    """The ASGI application: FastAPI, `api`, behind the log, limits and shortcuts of every request."""
+    """The ASGI application: FastAPI, `api`, behind log, limits, keys and shortcuts."""
 
     def __init__(self, api: FastAPI, offered: Sequence[Action]) -> None:
         """Serve `api`, and what is offered by shorter ways."""
         self.api = api
         state: State = api.state  # type: ignore[assignment]
-        limited = Limits(Shortcuts(api, offered), state.door, state.settings.max_concurrent_requests)
+        shortcuts = Shortcuts(api, offered)
+        guarded = security.guarded(shortcuts, state.settings, shortcuts.shortcuts)
+        limited = Limits(guarded, state.door, state.settings.max_concurrent_requests)
         self._front = RequestLog(limited, state.telemetry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -131,6 +133,7 @@ def _lifespan(settings: Settings, registry: Registry | None, offered: Sequence[A
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         state = cast(State, app.state)
+        security.warn(settings)
         if registry is None:
             _prepare(state.registry, settings)
             state.watch.begin()
@@ -173,6 +176,8 @@ def _complete_openapi(app: FastAPI, requests: Sequence[type[BaseModel]]) -> None
         if app.openapi_schema is None:
             app.openapi_schema = generate()
             openapi.complete(app.openapi_schema, requests, problems.MEDIA_TYPE)
+            if app.state.settings.api_keys_file:
+                openapi.lock(app.openapi_schema, security.OPEN, security.PROBLEMS, problems.MEDIA_TYPE)
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]

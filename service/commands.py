@@ -1,24 +1,30 @@
-"""What an operator does to the artifacts from the shell: prove them, and move labels.
+"""What an operator does from the shell: prove artifacts, move labels, make and end keys.
 
     python -m service check
     python -m service promote survival 3
     python -m service rollback survival
+    python -m service key new laboratory --scope predict
+    python -m service key list
+    python -m service key revoke laboratory --created 2026-11-25T12:00:00Z
 
-Nothing here speaks to a running service: it looks at the folder by itself.
+Nothing here speaks to a running service: it looks at the files by itself.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 
-from service import labels
-from service.errors import ArtifactRejected
+from service import keys, labels
+from service.errors import ArtifactRejected, Misconfigured
 from service.labels import STABLE
 from service.models import MODELS
 from service.registry import Load, version_folders
+from service.settings import Settings
 
-COMMANDS = ("check", "promote", "rollback")
+COMMANDS = ("check", "promote", "rollback", "key")
 
 
 def run(arguments: Sequence[str], load: Load | None = None) -> int:
@@ -37,7 +43,10 @@ def run(arguments: Sequence[str], load: Load | None = None) -> int:
     promote.add_argument("version", type=int)
     for command in (promote, rollback):
         command.add_argument("--label", default=STABLE, type=_label, help=f"by default {STABLE}")
+    _add_key_commands(commands.add_parser("key", help="make, list and revoke the keys of callers"))
     asked = parser.parse_args(arguments)
+    if asked.command == "key":
+        return _key(asked)
     do: dict[str, Callable[[argparse.Namespace, Load], int]] = {
         "check": _check, "promote": _promote, "rollback": _rollback,
     }  # fmt: skip
@@ -116,4 +125,65 @@ def _point(home: Path, label: str, version: int) -> int:
 def _label(text: str) -> str:
     if not labels.is_name(text):
         raise argparse.ArgumentTypeError("a label is a word of small letters, digits, - and _")
+    return text
+
+
+def _add_key_commands(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(dest="does", required=True)
+    new = commands.add_parser("new", help="print a new key, once, and add its hash to the file")
+    listing = commands.add_parser("list", help="show the entries of the file")
+    revoke = commands.add_parser("revoke", help="end the keys of a name, or the one made at --created")
+    for command in (new, revoke):
+        command.add_argument("name", type=_key_name)
+    new.add_argument(
+        "--scope", action="append", choices=keys.SCOPES, help="may be repeated; by default predict, evaluate"
+    )
+    revoke.add_argument("--created", type=datetime.fromisoformat, help="as `key list` shows it")
+    for command in (new, listing, revoke):
+        command.add_argument("--file", type=Path, help="by default API_KEYS_FILE")
+
+
+def _key(asked: argparse.Namespace) -> int:
+    """Do what is asked of the file of keys; a key is new in a file that is not there yet."""
+    file = asked.file or Settings().api_keys_file
+    if file is None:
+        print("error: name the file of keys, with --file or as API_KEYS_FILE", file=sys.stderr)
+        return 2
+    try:
+        entries = [] if asked.does == "new" and not file.exists() else keys.read(file)
+        if asked.does == "new":
+            return _new_key(asked, file, entries)
+        if asked.does == "revoke":
+            return _revoke_key(asked, file, entries)
+    except (Misconfigured, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for entry in entries:
+        print(f"{entry.name} {entry.created.isoformat()} {' '.join(entry.scopes)}")
+    return 0
+
+
+def _new_key(asked: argparse.Namespace, file: Path, entries: list[keys.Entry]) -> int:
+    key, entry = keys.new(asked.name, asked.scope or ("predict", "evaluate"))
+    keys.write(file, [*entries, entry])
+    print(key)
+    return 0
+
+
+def _revoke_key(asked: argparse.Namespace, file: Path, entries: list[keys.Entry]) -> int:
+    kept = [
+        entry
+        for entry in entries
+        if entry.name != asked.name or (asked.created and entry.created != asked.created)
+    ]
+    if len(kept) == len(entries):
+        raise Misconfigured("the file has no such entry; see `python -m service key list`")
+    keys.write(file, kept)
+    print(f"{asked.name}: {len(entries) - len(kept)} revoked")
+    return 0
+
+
+def _key_name(text: str) -> str:
+    if not re.fullmatch(keys.NAME, text):
+        raise argparse.ArgumentTypeError("a name is 1 to 64 letters, digits, `.`, `_` and `-`")
     return text

@@ -1,6 +1,8 @@
 """What can go wrong, in the words of the domain; imports nothing of ours and knows no HTTP.
 
     ServiceError
+        UnknownKey          no key, or none that is alive
+        MissingScope        a key that may not ask for this
         UnknownModel        a name that no declaration bears
         UnknownVersion      a version that is not being served
         UnknownDrawing      a file that is not among a card's drawings
@@ -18,6 +20,7 @@
         ModelFailure        a graph that answered with something that is not an answer
         ArtifactRejected    a folder under artifacts/ that may not be served
         DeviceUnavailable   DEVICE=gpu on a machine where TensorFlow sees none
+        Misconfigured       a setting names something that cannot be used
 
 No message ever contains a value that a caller sent: rows are patients.
 """
@@ -41,6 +44,20 @@ class Violation:
     pointer: str
     detail: str
     code: str
+
+
+class UnknownKey(ServiceError):
+    """The request has no key, or none that is alive: nobody is told which."""
+
+    def __init__(self) -> None:
+        super().__init__("Send a key that is alive, as `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
+
+
+class MissingScope(ServiceError):
+    """The request's key is alive, but its scopes do not hold what the request needs."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"The key has not the scope `{scope}`; use one that has it, or ask the operator.")
 
 
 class UnknownModel(ServiceError):
@@ -119,3 +136,7 @@ class ArtifactRejected(ServiceError):
 
 class DeviceUnavailable(ServiceError):
     """The device that the settings insist on is not there."""
+
+
+class Misconfigured(ServiceError):
+    """A file or an address that the settings name cannot be used."""

@@ -3,7 +3,7 @@
 Knows the document's shape (OpenAPI 3.1); knows no HTTP library.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -29,6 +29,22 @@ def complete(document: dict[str, Any], requests: Sequence[type[BaseModel]], prob
             _name_problems(operation["responses"], problems)
     for unused in ("HTTPValidationError", "ValidationError"):
         document["components"]["schemas"].pop(unused, None)
+
+
+def lock(
+    document: dict[str, Any], opened: Collection[str], refusals: Mapping[str, str], problems: str
+) -> None:
+    """Say that every path but those `opened` needs a key, and with which statuses one is refused."""
+    described = "or as the header X-API-Key"
+    document["components"]["securitySchemes"] = {
+        "key": {"type": "http", "scheme": "bearer", "description": described}
+    }
+    content = {problems: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for path in document["paths"].keys() - set(opened):
+        for operation in document["paths"][path].values():
+            operation["security"] = [{"key": []}]
+            for code, description in refusals.items():
+                operation["responses"][code] = {"description": description, "content": content}
 
 
 def example(judge: Judge) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from service.errors import (
     InvalidParameters,
     InvalidRows,
     MalformedBody,
+    MissingScope,
     ModelFailure,
     NotReady,
     Overloaded,
@@ -28,6 +29,7 @@ from service.errors import (
     ShuttingDown,
     TooLarge,
     UnknownDrawing,
+    UnknownKey,
     UnknownModel,
     UnknownVersion,
     UnsupportedMedia,
@@ -44,6 +46,8 @@ CLIENT_CLOSED = 499
 
 STATUS: dict[type[ServiceError], HTTPStatus] = {
     MalformedBody: HTTPStatus.BAD_REQUEST,
+    UnknownKey: HTTPStatus.UNAUTHORIZED,
+    MissingScope: HTTPStatus.FORBIDDEN,
     UnknownModel: HTTPStatus.NOT_FOUND,
     UnknownVersion: HTTPStatus.NOT_FOUND,
     UnknownDrawing: HTTPStatus.NOT_FOUND,
@@ -60,6 +64,8 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
 
 TITLES: dict[int, str] = {
     400: "The request cannot be read",
+    401: "A key is needed",
+    403: "This key may not",
     404: "There is nothing here",
     405: "This method is not allowed here",
     413: "The body is too large",
@@ -129,7 +135,12 @@ def of(scope: Scope, error: ServiceError) -> Response:
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         return _failure(scope, error)
     violations = error.violations if isinstance(error, RefusedBody) else ()
-    return problem(_request_id(scope), _words(error), status, str(error), violations)
+    return problem(_request_id(scope), _words(error), status, str(error), violations, _headers(error))
+
+
+def _headers(error: ServiceError) -> dict[str, str]:
+    """The headers that belong to an error's status: how to present a key (RFC 6750, section 3)."""
+    return {"WWW-Authenticate": "Bearer"} if isinstance(error, UnknownKey) else {}
 
 
 async def _service_error(request: Request, error: Exception) -> Response:

@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     shutdown_timeout_s: int = Field(
         30, ge=1, description="seconds that requests in flight then get (SHUTDOWN_TIMEOUT_S)"
     )
+    api_keys_file: Path | None = Field(
+        None, description="hashes and scopes of the keys; without it nobody needs one (API_KEYS_FILE)"
+    )
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], BeforeValidator(lambda level: str(level).lower())
     ] = Field("info", description="what is logged at least (LOG_LEVEL)")

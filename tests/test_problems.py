@@ -10,12 +10,13 @@ from starlette.types import Message
 
 from mean_servable import MeanServable
 from servers import ROOT, client_of
-from service import errors
+from service import errors, security
 from service.app import create_app
 from service.errors import (
     ArtifactRejected,
     CallerGone,
     DeviceUnavailable,
+    Misconfigured,
     ModelFailure,
     RefusedBody,
     ServiceError,
@@ -52,7 +53,14 @@ def failing(error: Exception) -> Registry:
 
 def test_every_error_has_a_status_or_ends_the_start() -> None:
     """A new exception must be mapped; those that never reach a request are named here."""
-    never_answered = {ServiceError, RefusedBody, CallerGone, ArtifactRejected, DeviceUnavailable}
+    never_answered = {
+        ServiceError,
+        RefusedBody,
+        CallerGone,
+        ArtifactRejected,
+        DeviceUnavailable,
+        Misconfigured,
+    }
     declared = {
         kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, ServiceError)
     }
@@ -127,6 +135,7 @@ def test_every_status_of_a_problem_is_documented_and_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     listed = {int(code) for code in re.findall(r"^\| (\d{3}) \|", readme, flags=re.MULTILINE)}
 
-    assert {int(status) for status in STATUS.values()} == set(PROBLEMS)
+    documented = {*PROBLEMS, *map(int, security.PROBLEMS)}
+    assert {int(status) for status in STATUS.values()} == documented
     # Starlette's router answers 405 by itself.
-    assert listed == {*PROBLEMS, 405} == set(TITLES)
+    assert listed == {*documented, 405} == set(TITLES)

@@ -1,0 +1,111 @@
+"""Who may ask: what stands before the routes when the settings ask for it, and nothing otherwise.
+
+Pure ASGI. Which keys there are is known in `keys`.
+"""
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service import keys, problems
+from service.errors import MissingScope, ServiceError, UnknownKey
+from service.keys import Entry, KeyFile
+from service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+# Whoever starts and stops the process asks these, and has no key.
+OPEN = frozenset({"/health/live", "/health/ready"})
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+PROBLEMS = {"401": "no key, or none that is alive", "403": "the key has not the scope"}
+
+
+def needed(method: str, path: str) -> keys.Scope | None:
+    """The scope that a request needs: None where any key will do.
+
+    Reading needs none, all else `predict`, but for `evaluate` and what lies below /admin.
+    """
+    if path.startswith("/admin"):
+        return "admin"
+    if method in READING:
+        return None
+    # The router lets a path end in a line feed.
+    return "evaluate" if path.rstrip("\n").endswith("/evaluate") else "predict"
+
+
+def presented(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The key of a request, b"" without one: a bearer token (RFC 6750, section 2.1), else X-API-Key."""
+    key = b""
+    for name, value in headers:
+        if name == b"authorization" and value[:7].lower() == b"bearer ":
+            return value[7:].strip()
+        if name == b"x-api-key":
+            key = value
+    return key
+
+
+class Admission:
+    """Lets those requests pass that have a key with the scope they need. Pure ASGI."""
+
+    def __init__(self, app: ASGIApp, file: KeyFile, routes: Mapping[str, Any]) -> None:
+        """Guard `app`; refusals are logged by their route if it stands in `routes`, by path."""
+        self.app = app
+        self._file = file
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer why not."""
+        try:
+            if scope["type"] == "http" and scope["path"] not in OPEN:
+                self._admit(scope)
+        except ServiceError as error:
+            scope["route"] = self._routes.get(scope["path"])
+            await problems.of(scope, error)(scope, receive, send)
+        except (Exception, asyncio.CancelledError) as error:
+            await problems.unexpected(scope, error)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    def _admit(self, scope: Scope) -> None:
+        holder = self._holder(scope)
+        if holder is None:
+            raise UnknownKey
+        asked = needed(scope["method"], scope["path"])
+        if asked is not None and asked not in holder.scopes:
+            raise MissingScope(asked)
+
+    def _holder(self, scope: Scope) -> Entry | None:
+        key = presented(scope["headers"])
+        return self._file.known().holder(key) if key else None
+
+
+def guarded(app: ASGIApp, settings: Settings, routes: Mapping[str, Any]) -> ASGIApp:
+    """`app` behind what the settings ask for. Raises Misconfigured."""
+    if settings.api_keys_file:
+        return Admission(app, KeyFile(settings.api_keys_file), routes)
+    return app
+
+
+def check(settings: Settings) -> None:
+    """Try what the settings name, before anything is started. Raises Misconfigured."""
+    if settings.api_keys_file:
+        keys.read(settings.api_keys_file)
+
+
+def warn(settings: Settings) -> None:
+    """Say so in the log if anybody can ask."""
+    if not settings.api_keys_file and not _is_loopback(settings.host):
+        log.warning(
+            "whoever reaches this port may ask: it listens beyond loopback, and API_KEYS_FILE is not set"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

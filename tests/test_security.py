@@ -1,0 +1,343 @@
+"""Who may ask for what, in process and over a real socket."""
+
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from rows import refused
+from servers import ROOT, TIMEOUT_S, Server, client_of
+from service import keys
+from service.app import Service, create_app
+from service.registry import Registry
+from service.security import needed, presented
+from service.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+GATE = {"instances": [{"x1": 1, "x2": 1}]}
+LABELLED = GATE | {"targets": [1]}
+GUARDED = ("GET", "/models"), ("GET", "/metrics"), ("GET", "/docs"), ("GET", "/openapi.json"), ("GET", "/")
+
+
+class Keyring:
+    """A file with a key for each scope, and one with none."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._keys: dict[str, str] = {}
+        self.entries = [self._new(scope) for scope in keys.SCOPES] + [self._new("reader")]
+        keys.write(file, self.entries)
+
+    def _new(self, name: str) -> keys.Entry:
+        self._keys[name], entry = keys.new(name, [scope for scope in keys.SCOPES if scope == name])
+        return entry
+
+    def bearer(self, name: str) -> dict[str, str]:
+        return {"authorization": f"Bearer {self._keys[name]}"}
+
+    def key(self, name: str) -> str:
+        return self._keys[name]
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> Keyring:
+    return Keyring(tmp_path / "keys.json")
+
+
+@pytest.fixture
+def locked(ring: Keyring, registry: Registry) -> Service:
+    """The service over arithmetic, with keys."""
+    return create_app(Settings(api_keys_file=ring.file), registry)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scopes"),
+    [
+        ("GET", "/models", "predict evaluate admin reader"),
+        ("HEAD", "/models/and_gate", "predict evaluate admin reader"),
+        ("GET", "/models/and_gate/versions/1", "predict evaluate admin reader"),
+        ("GET", "/openapi.json", "predict evaluate admin reader"),
+        ("GET", "/docs", "predict evaluate admin reader"),
+        ("GET", "/metrics", "predict evaluate admin reader"),
+        ("GET", "/nowhere", "predict evaluate admin reader"),
+        ("POST", "/models/and_gate/predict", "predict"),
+        ("POST", "/models/and_gate/explain", "predict"),
+        ("POST", "/models/and_gate/what-if", "predict"),
+        ("POST", "/models/and_gate/versions/1/predict", "predict"),
+        ("POST", "/models/and_gate/labels/stable/predict", "predict"),
+        ("POST", "/v1/models/and_gate:predict", "predict"),
+        ("POST", "/v2/models/and_gate/infer", "predict"),
+        ("POST", "/invocations", "predict"),
+        ("DELETE", "/models/and_gate", "predict"),
+        ("POST", "/models/and_gate/evaluate", "evaluate"),
+        ("POST", "/models/and_gate/versions/1/evaluate", "evaluate"),
+        ("POST", "/models/and_gate/versions/1/evaluate%0A", "evaluate"),
+        ("POST", "/models/and_gate/labels/stable/evaluate", "evaluate"),
+        ("POST", "/admin/reload", "admin"),
+        ("GET", "/admin/anything", "admin"),
+    ],
+)
+async def test_a_key_may_do_what_its_scopes_hold_and_no_more(
+    locked: Service, ring: Keyring, method: str, path: str, scopes: str
+) -> None:
+    """Of each route: 403 for every key without the scope, anything but 401 and 403 for one with it."""
+    async with client_of(locked) as client:
+        for name in (*keys.SCOPES, "reader"):
+            answer = await client.request(method, path, headers=ring.bearer(name))
+
+            if name in scopes.split():
+                assert answer.status_code not in (401, 403), name
+            elif method != "HEAD":
+                asked = needed(method, path.replace("%0A", "\n"))
+                assert f"`{asked}`" in refused(answer, 403)["detail"], name
+
+
+async def test_a_key_is_answered_as_everybody_is_without_keys(locked: Service, ring: Keyring) -> None:
+    """By either header; the scheme's case does not matter (RFC 9110, section 11.1)."""
+    key = ring.key("predict")
+    async with client_of(locked) as client:
+        for headers in (
+            {"authorization": f"Bearer {key}"},
+            {"authorization": f"bearer {key}"},
+            {"x-api-key": key},
+            {"authorization": "Basic dXNlcjpwYXNz", "x-api-key": key},
+        ):
+            answer = await client.post("/models/and_gate/predict", json=GATE, headers=headers)
+
+            assert answer.status_code == 200, headers
+
+
+async def test_missing_and_wrong_keys_are_told_the_same(locked: Service, ring: Keyring) -> None:
+    """401, the same bytes but for the request's id, whatever was sent, on every route but health."""
+    key = ring.key("predict")
+    wrong = [
+        {},
+        {"authorization": "Bearer"},
+        {"authorization": "Bearer "},
+        {"authorization": f"Basic {key}"},
+        {"authorization": key},
+        {"authorization": f"Bearer {key[:-1]}"},
+        {"authorization": f"Bearer {key}x"},
+        {"authorization": f"Bearer {key.upper()}"},
+        {"authorization": f"Bearer {ring.entries[0].sha256}"},
+        {"authorization": "Bearer wrong", "x-api-key": key},
+        {"x-api-key": ""},
+        {"x-api-key": f"Bearer {key}"},
+    ]
+    told = set()
+    async with client_of(locked) as client:
+        for headers in wrong:
+            for method, path in (*GUARDED, ("POST", "/models/and_gate/predict"), ("GET", "/nowhere")):
+                answer = await client.request(method, path, headers=headers)
+                request_id = answer.headers.pop("x-request-id")
+
+                refused(answer, 401)
+                told.add((answer.text.replace(request_id, ""), str(sorted(answer.headers.items()))))
+
+    assert len(told) == 1
+    assert "('www-authenticate', 'Bearer')" in told.pop()[1]
+
+
+async def test_health_is_open(locked: Service) -> None:
+    """Whoever starts and stops the process has no key."""
+    async with client_of(locked) as client:
+        for path in ("/health/live", "/health/ready"):
+            assert (await client.get(path)).status_code == 200
+        assert (await client.get("/health/ready/")).status_code == 401
+        assert (await client.get("/health/live%0A")).status_code == 401
+
+
+async def test_an_empty_key_is_none_even_if_its_hash_stands_in_the_file(
+    tmp_path: Path, registry: Registry
+) -> None:
+    """`printf '' | sha256sum` by mistake must not let in whoever sends nothing."""
+    empty = keys.new("one", ["predict"])[1].model_copy(update={"sha256": keys.sha256(b"").hexdigest()})
+    keys.write(tmp_path / "keys.json", [empty])
+    async with client_of(create_app(Settings(api_keys_file=tmp_path / "keys.json"), registry)) as client:
+        for headers in ({}, {"x-api-key": ""}, {"authorization": "Bearer "}):
+            refused(await client.get("/models", headers=headers), 401)
+
+
+async def test_two_keys_of_a_name_are_alive_at_a_time(tmp_path: Path, registry: Registry) -> None:
+    """So a key is renewed without a gap."""
+    two = [keys.new("laboratory", ["predict"]) for _ in range(2)]
+    keys.write(tmp_path / "keys.json", [entry for _, entry in two])
+    async with client_of(create_app(Settings(api_keys_file=tmp_path / "keys.json"), registry)) as client:
+        for key, _ in two:
+            answer = await client.post("/models/and_gate/predict", json=GATE, headers={"x-api-key": key})
+
+            assert answer.status_code == 200
+
+
+async def test_refusals_are_counted_by_their_route(locked: Service, ring: Keyring) -> None:
+    """Operators see 401 and 403; what was typed stays unmatched."""
+    async with client_of(locked) as client:
+        await client.post("/models/and_gate/predict", json=GATE)
+        await client.post("/models/and_gate/evaluate", json=LABELLED, headers=ring.bearer("predict"))
+        await client.get("/MARKER")
+        page = (await client.get("/metrics", headers=ring.bearer("reader"))).text
+
+    assert 'method="POST",route="/models/and_gate/predict",status="401"} 1.0' in page
+    assert 'method="POST",route="/models/and_gate/evaluate",status="403"} 1.0' in page
+    assert 'method="GET",route="unmatched",status="401"} 1.0' in page
+    assert "MARKER" not in page
+
+
+async def test_the_document_says_where_a_key_is_needed(locked: Service, ring: Keyring) -> None:
+    """A bearer token on every path but health, with 401 and 403 as problems; nothing of it without keys."""
+    async with client_of(locked) as client:
+        document = (await client.get("/openapi.json", headers=ring.bearer("reader"))).json()
+    open_document = create_app(Settings()).api.openapi()
+
+    assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            opened = path.startswith("/health/")
+            assert ("security" not in operation) == opened, path
+            assert ("401" not in operation["responses"]) == opened
+            without = open_document["paths"][path][method]
+            assert not {"401", "403"} & without["responses"].keys()
+            assert "security" not in without
+    assert "securitySchemes" not in open_document["components"]
+
+
+@pytest.mark.parametrize(
+    ("host", "locked_up", "warned"),
+    [
+        ("127.0.0.1", False, False),
+        ("127.1.2.3", False, False),
+        ("::1", False, False),
+        ("localhost", False, False),
+        ("0.0.0.0", False, True),
+        ("::", False, True),
+        ("service.example", False, True),
+        ("0.0.0.0", True, False),
+    ],
+)
+async def test_a_service_that_is_open_to_others_says_so(
+    ring: Keyring,
+    registry: Registry,
+    host: str,
+    locked_up: bool,
+    warned: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A warning when it starts beyond loopback and nobody needs a key."""
+    settings = Settings(host=host, api_keys_file=ring.file if locked_up else None)
+    async with client_of(create_app(settings, registry)):
+        pass
+
+    said = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert any("API_KEYS_FILE" in line for line in said) == warned
+
+
+def test_a_header_holds_one_key() -> None:
+    """The bearer token counts where both are sent."""
+    assert presented([(b"x-api-key", b"other"), (b"authorization", b"Bearer one")]) == b"one"
+    assert presented([(b"authorization", b"Bearer one"), (b"x-api-key", b"other")]) == b"one"
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "service", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+
+
+@pytest.mark.parametrize("content", [None, "MARKER", '[{"MARKER": 1}]'])
+def test_a_file_of_keys_that_cannot_be_used_ends_the_start(tmp_path: Path, content: str | None) -> None:
+    """One line and exit code 2, without a word of the file: nobody is served by mistake."""
+    if content is not None:
+        (tmp_path / "keys.json").write_text(content)
+    ended = command("--port", "0", "--api-keys-file", str(tmp_path / "keys.json"))
+
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: the file of keys ")
+    assert len(ended.stderr.splitlines()) == 1
+    assert "MARKER" not in ended.stderr
+
+
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Keyring]]:
+    """A real process with keys, of the gate alone, that logs all it can."""
+    home = tmp_path_factory.mktemp("process")
+    (home / "and_gate").symlink_to(ROOT / "artifacts/and_gate")
+    ring = Keyring(home / "keys.json")
+    options = ["--api-keys-file", str(ring.file), "--artifacts", str(home), "--log-level", "debug"]
+    with Server(*options) as server:
+        yield server, ring
+
+
+def until(condition: Callable[[], bool], seconds: float) -> None:
+    """Ask until it is so; fail if it is not within so many seconds."""
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, "it is not so yet"
+        time.sleep(0.02)
+
+
+def test_a_revoked_key_stops_and_a_new_one_begins_within_the_poll(
+    process: tuple[Server, Keyring], tmp_path: Path
+) -> None:
+    """By the command, beside a running process: the other key of the name answers all the while."""
+    server, ring = process
+    with httpx.Client(base_url=server.url) as client:
+
+        def status(key: str) -> int:
+            return client.post("/models/and_gate/predict", json=GATE, headers={"x-api-key": key}).status_code
+
+        old = command("key", "new", "renewed", "--file", str(ring.file)).stdout.strip()
+        until(lambda: status(old) == 200, keys.POLL_S + 1)
+        (created,) = [one.created.isoformat() for one in keys.read(ring.file) if one.name == "renewed"]
+        until(lambda: time.time() > keys.read(ring.file)[-1].created.timestamp() + 1, 2)
+        new = command("key", "new", "renewed", "--file", str(ring.file)).stdout.strip()
+        until(lambda: status(new) == 200, keys.POLL_S + 1)
+        assert status(old) == 200
+        command("key", "revoke", "renewed", "--created", created, "--file", str(ring.file))
+        until(lambda: status(old) == 401, keys.POLL_S + 1)
+        assert status(new) == 200
+
+        ring.file.write_text("MARKER")
+        until(
+            lambda: "the file of keys is wrong" in "".join(server.log) or status(new) != 200, keys.POLL_S + 1
+        )
+        assert status(new) == 200
+        keys.write(ring.file, ring.entries)
+        until(lambda: status(new) == 401, keys.POLL_S + 1)
+
+
+def test_no_key_is_in_the_log_the_metrics_or_an_answer(process: tuple[Server, Keyring]) -> None:
+    """Right or wrong, at debug level, in every place where one can be put; and no hash."""
+    server, ring = process
+    marker = "tms_MARKERMARKERMARKER"
+    texts = []
+    with httpx.Client(base_url=server.url) as client:
+        for key in (marker, ring.key("predict"), ring.key("reader")):
+            for headers in (
+                {"authorization": f"Bearer {key}"},
+                {"authorization": f"Basic {key}"},
+                {"x-api-key": key},
+                {"x-api-key": "wrong", "cookie": key, "referer": key},
+            ):
+                for path in ("predict", "evaluate", f"predict?key={key}", key):
+                    answer = client.post(f"/models/and_gate/{path}", json=GATE, headers=headers)
+                    texts += [answer.text, str(answer.headers)]
+        for path in ("/openapi.json", "/metrics"):
+            texts.append(client.get(path, headers=ring.bearer("reader")).text)
+    until(lambda: any("GET /metrics 200" in line for line in server.log), 5)
+    text = "".join([*texts, *server.log])
+
+    assert 'status="401"' in text
+    for secret in (marker, "MARKER", *(ring.key(one.name) for one in ring.entries)):
+        assert secret not in text
+    for entry in ring.entries:
+        assert entry.sha256 not in text
