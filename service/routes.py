@@ -36,7 +36,7 @@ Version = Annotated[
 ]
 Label = Annotated[str, Path(pattern=f"^{labels.NAME}$", description="a label, as GET /models lists them")]
 # An SVG can carry a script: it is shown, and never run.
-DRAWN_ONLY = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox"}
+DRAWN_ONLY = {"Content-Security-Policy": "sandbox"}
 DRAWINGS = {".png": "image/png", ".svg": "image/svg+xml"}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "not JSON or CSV, or not the envelope, or an undefined option"},

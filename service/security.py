@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import keys, problems
@@ -22,6 +23,19 @@ log = logging.getLogger(__name__)
 OPEN = frozenset({"/health/live", "/health/ready"})
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 PROBLEMS = {"401": "no key, or none that is alive", "403": "the key has not the scope"}
+
+# What every answer tells a browser: types are what they are said to be, and nothing is framed or passed on.
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
+# What a page of another origin may send, and read of an answer.
+ASKED_BY_PAGES: dict[str, Any] = {
+    "allow_methods": ("GET", "HEAD", "POST"),
+    "allow_headers": ("Authorization", "X-API-Key", "Content-Type", "Request-Timeout"),
+    "expose_headers": ("X-Request-ID", "Retry-After"),
+}
 
 
 def needed(method: str, path: str) -> keys.Scope | None:
@@ -86,7 +100,10 @@ class Admission:
 def guarded(app: ASGIApp, settings: Settings, routes: Mapping[str, Any]) -> ASGIApp:
     """`app` behind what the settings ask for. Raises Misconfigured."""
     if settings.api_keys_file:
-        return Admission(app, KeyFile(settings.api_keys_file), routes)
+        app = Admission(app, KeyFile(settings.api_keys_file), routes)
+    if settings.cors_origins:
+        # Before the keys: a browser asks whether it may ask without one, and its page may read a 401.
+        app = CORSMiddleware(app, settings.cors_origins.split(","), **ASKED_BY_PAGES)
     return app
 
 

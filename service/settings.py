@@ -1,10 +1,19 @@
 """The settings: each an option, an environment variable and a line of .env, in that order of rank."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ORIGIN = r"\*|https?://[^/,\s]+"
+
+
+def _are_origins(text: str | None) -> str | None:
+    if text and not re.fullmatch(rf"({ORIGIN})(,({ORIGIN}))*", text):
+        raise ValueError("give origins, separated by commas: https://host or https://host:port, or *")
+    return text
 
 
 class Settings(BaseSettings):
@@ -57,6 +66,10 @@ class Settings(BaseSettings):
     )
     api_keys_file: Path | None = Field(
         None, description="hashes and scopes of the keys; without it nobody needs one (API_KEYS_FILE)"
+    )
+    cors_origins: Annotated[str | None, AfterValidator(_are_origins)] = Field(
+        None,
+        description="web pages that may ask, such as https://a.example,https://b.example (CORS_ORIGINS)",
     )
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], BeforeValidator(lambda level: str(level).lower())

@@ -157,13 +157,21 @@ def log_lines(ended: Sequence[Ended]) -> None:
     access.handle(logging.makeLogRecord(record))
 
 
-class RequestLog:
-    """Gives every request an id, and says how it ended. Pure ASGI."""
+# An answer is about a patient, and a page of metrics old at once: nobody keeps what is not said to last.
+NO_STORE = (b"cache-control", b"no-store")
+# As ASGI has them, names in lower case.
+Headers = Sequence[tuple[bytes, bytes]]
 
-    def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
-        """Watch `app`."""
+
+class RequestLog:
+    """Gives every request an id and every answer its headers, and says how it ended. Pure ASGI."""
+
+    def __init__(self, app: ASGIApp, telemetry: Telemetry, headers: Headers = ()) -> None:
+        """Watch `app`; give every answer these headers too."""
         self.app = app
         self.telemetry = telemetry
+        self.lasting = headers
+        self.headers = (*headers, NO_STORE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, then log and count it."""
@@ -179,7 +187,9 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                headers = message["headers"]
+                added = self.lasting if b"cache-control" in dict(headers) else self.headers
+                message["headers"] = [*headers, *added, (b"x-request-id", request_id.encode())]
             await send(message)
 
         try:

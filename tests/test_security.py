@@ -6,17 +6,23 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 import pytest
+from starlette.types import Receive, Scope, Send
 
+from mean_servable import MeanServable
 from rows import refused
 from servers import ROOT, TIMEOUT_S, Server, client_of
 from service import keys
 from service.app import Service, create_app
+from service.models import MODELS
 from service.registry import Registry
-from service.security import needed, presented
+from service.routes import Shortcuts
+from service.security import HEADERS, needed, presented
 from service.settings import Settings
+from service.telemetry import RequestLog, Telemetry
 
 pytestmark = pytest.mark.anyio
 
@@ -237,6 +243,142 @@ async def test_a_service_that_is_open_to_others_says_so(
     assert any("API_KEYS_FILE" in line for line in said) == warned
 
 
+SAFE = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "x-frame-options": "DENY",
+    "cache-control": "no-store",
+}
+
+
+def test_every_answer_of_a_process_has_the_headers_and_names_no_server(
+    process: tuple[Server, Keyring],
+) -> None:
+    """200, 307, 401, 403, 404, 405, 413 and what FastAPI serves by itself; HSTS has no place without TLS."""
+    server, ring = process
+    gate = "/models/and_gate/predict"
+    with httpx.Client(base_url=server.url) as client:
+        answers = [
+            client.get("/health/live"),
+            client.get("/models"),
+            client.get("/", headers=ring.bearer("reader")),
+            client.get("/docs", headers=ring.bearer("reader")),
+            client.get("/static-offline-docs/swagger-ui.css", headers=ring.bearer("reader")),
+            client.get("/nowhere", headers=ring.bearer("reader")),
+            client.get(gate, headers=ring.bearer("reader")),
+            client.post(gate, json=GATE, headers=ring.bearer("reader")),
+            client.post(gate, json=GATE, headers=ring.bearer("predict")),
+            client.post(gate, json="0" * 2_000_000, headers=ring.bearer("predict")),
+        ]
+
+    assert [answer.status_code for answer in answers] == [200, 401, 307, 200, 200, 404, 405, 403, 200, 413]
+    for answer in answers:
+        for name, value in SAFE.items():
+            assert answer.headers.get_list(name) == [value], (answer.url, name)
+        assert not {"server", "strict-transport-security"} & answer.headers.keys()
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+async def test_a_failure_has_the_headers_too() -> None:
+    """500, by a route and by an action."""
+
+    class Broken(MeanServable):
+        def predict(self, matrix: object) -> NoReturn:
+            raise RuntimeError
+
+    registry = Registry(MODELS)
+    registry.add(Broken(MODELS["and_gate"]))
+    async with client_of(create_app(Settings(), registry)) as client:
+        for path in ("/models/and_gate/predict", "/models/and_gate/versions/1/predict"):
+            answer = await client.post(path, json=GATE)
+
+            assert answer.status_code == 500
+            assert SAFE.items() <= dict(answer.headers).items()
+
+
+async def test_what_says_how_long_it_lasts_is_left_to_say_so() -> None:
+    """`no-store` is for answers that say nothing of it."""
+
+    async def lasting(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"cache-control", b"max-age=60")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    transport = httpx.ASGITransport(RequestLog(lasting, Telemetry(), HEADERS))
+    async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+        answer = await client.get("/")
+
+    assert answer.headers.get_list("cache-control") == ["max-age=60"]
+    assert answer.headers["x-frame-options"] == "DENY"
+
+
+PAGE = "https://clinic.example"
+PREFLIGHT = {
+    "origin": PAGE,
+    "access-control-request-method": "POST",
+    "access-control-request-headers": "authorization,content-type",
+}
+
+
+async def test_a_page_that_is_listed_may_ask(ring: Keyring, registry: Registry) -> None:
+    """A preflight needs no key; the answer to the key's request, and a refusal, can be read by the page."""
+    settings = Settings(api_keys_file=ring.file, cors_origins=f"{PAGE},https://other.example")
+    gate = "/models/and_gate/predict"
+    async with client_of(create_app(settings, registry)) as client:
+        asked = await client.options(gate, headers=PREFLIGHT)
+        answered = await client.post(gate, json=GATE, headers={"origin": PAGE} | ring.bearer("predict"))
+        refusal = await client.post(gate, json=GATE, headers={"origin": PAGE})
+        strange = await client.post(gate, json=GATE, headers={"origin": "https://evil.example"})
+        elsewhere = await client.options(gate, headers=PREFLIGHT | {"origin": "https://evil.example"})
+
+    assert [asked.status_code, answered.status_code, refusal.status_code] == [200, 200, 401]
+    for answer in (asked, answered, refusal):
+        assert answer.headers["access-control-allow-origin"] == PAGE
+        assert answer.headers["x-frame-options"] == "DENY"
+    assert "Authorization" in asked.headers["access-control-allow-headers"]
+    assert "Retry-After" in answered.headers["access-control-expose-headers"]
+    for answer in (strange, elsewhere):
+        assert "access-control-allow-origin" not in answer.headers
+    assert elsewhere.status_code == 400
+    assert "evil" not in elsewhere.text
+
+
+async def test_no_page_may_ask_by_default(client: httpx.AsyncClient) -> None:
+    """No header of CORS at all, and a preflight is an OPTIONS that no route has."""
+    for answer in (
+        await client.options("/models/and_gate/predict", headers=PREFLIGHT),
+        await client.post("/models/and_gate/predict", json=GATE, headers={"origin": PAGE}),
+    ):
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize(
+    ("origins", "right"),
+    [
+        ("*", True),
+        ("https://a.example,http://b.example:8080", True),
+        ("https://a.example/", False),
+        ("a.example", False),
+        ("https://a.example, https://b.example", False),
+        ("https://a.example,", False),
+    ],
+)
+def test_origins_are_what_browsers_send(origins: str, right: bool) -> None:
+    """A slash too many would never match: it ends the start instead."""
+    if right:
+        assert Settings(cors_origins=origins).cors_origins == origins
+        return
+    with pytest.raises(ValueError, match="origins, separated by commas"):
+        Settings(cors_origins=origins)
+
+
+def test_nothing_stands_before_the_routes_that_is_not_asked_for(tmp_path: Path) -> None:
+    """Without keys, rates and origins a request meets the shortcuts at once."""
+    app = create_app(Settings())
+
+    assert isinstance(app._front.app, Shortcuts)
+
+
 def test_a_header_holds_one_key() -> None:
     """The bearer token counts where both are sent."""
     assert presented([(b"x-api-key", b"other"), (b"authorization", b"Bearer one")]) == b"one"
@@ -273,6 +415,7 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, 
     (home / "and_gate").symlink_to(ROOT / "artifacts/and_gate")
     ring = Keyring(home / "keys.json")
     options = ["--api-keys-file", str(ring.file), "--artifacts", str(home), "--log-level", "debug"]
+    options += ["--max-body-bytes", "2000000"]
     with Server(*options) as server:
         yield server, ring
 
