@@ -3,6 +3,7 @@
     ServiceError
         UnknownKey          no key, or none that is alive
         MissingScope        a key that may not ask for this
+        RateExceeded        a caller who asks more often than is allowed
         UnknownModel        a name that no declaration bears
         UnknownVersion      a version that is not being served
         UnknownDrawing      a file that is not among a card's drawings
@@ -58,6 +59,14 @@ class MissingScope(ServiceError):
 
     def __init__(self, scope: str) -> None:
         super().__init__(f"The key has not the scope `{scope}`; use one that has it, or ask the operator.")
+
+
+class RateExceeded(ServiceError):
+    """The caller has asked as often as is allowed for now."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__("The requests come faster than is allowed; wait as long as Retry-After says.")
+        self.seconds = seconds
 
 
 class UnknownModel(ServiceError):

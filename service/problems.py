@@ -24,6 +24,7 @@ from service.errors import (
     ModelFailure,
     NotReady,
     Overloaded,
+    RateExceeded,
     RefusedBody,
     ServiceError,
     ShuttingDown,
@@ -56,6 +57,7 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     InvalidRows: HTTPStatus.UNPROCESSABLE_ENTITY,
     InvalidParameters: HTTPStatus.UNPROCESSABLE_ENTITY,
     Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
+    RateExceeded: HTTPStatus.TOO_MANY_REQUESTS,
     ModelFailure: HTTPStatus.INTERNAL_SERVER_ERROR,
     NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     ShuttingDown: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -71,7 +73,7 @@ TITLES: dict[int, str] = {
     413: "The body is too large",
     415: "This media type is not read here",
     422: "A value breaks the declaration",
-    429: "Too much is waiting",
+    429: "Too much at a time",
     500: "The service failed",
     503: "Not ready",
     504: "The time is over",
@@ -139,8 +141,10 @@ def of(scope: Scope, error: ServiceError) -> Response:
 
 
 def _headers(error: ServiceError) -> dict[str, str]:
-    """The headers that belong to an error's status: how to present a key (RFC 6750, section 3)."""
-    return {"WWW-Authenticate": "Bearer"} if isinstance(error, UnknownKey) else {}
+    """The headers that say what to do: present a key (RFC 6750, section 3), or wait so many seconds."""
+    if isinstance(error, UnknownKey):
+        return {"WWW-Authenticate": "Bearer"}
+    return {"Retry-After": str(error.seconds)} if isinstance(error, RateExceeded) else {}
 
 
 async def _service_error(request: Request, error: Exception) -> Response:

@@ -44,7 +44,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     413: {"model": Problem, "description": "too many bytes, rows or points"},
     415: {"model": Problem, "description": "neither application/json nor text/csv"},
     422: {"model": Problem, "description": "a value or an option breaks the declaration"},
-    429: {"model": Problem, "description": "too many rows are waiting"},
+    429: {"model": Problem, "description": "too many rows are waiting, or requests come too fast"},
     500: {"model": Problem, "description": "a bug, with an id and nothing else"},
     503: {"model": Problem, "description": "no version of this model is ready, or the service is leaving"},
     504: {"model": Problem, "description": "no answer in the time that the request had"},

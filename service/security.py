@@ -1,6 +1,6 @@
 """Who may ask: what stands before the routes when the settings ask for it, and nothing otherwise.
 
-Pure ASGI. Which keys there are is known in `keys`.
+Pure ASGI. Which keys there are is known in `keys`, who has asked how often in `rates`.
 """
 
 import asyncio
@@ -14,7 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import keys, problems
 from service.errors import MissingScope, ServiceError, UnknownKey
-from service.keys import Entry, KeyFile
+from service.keys import KeyFile
+from service.rates import Rate, network, store
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -63,19 +64,22 @@ def presented(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 class Admission:
-    """Lets those requests pass that have a key with the scope they need. Pure ASGI."""
+    """Lets those requests pass that have a key with the scope they need, and not too many. Pure ASGI."""
 
-    def __init__(self, app: ASGIApp, file: KeyFile, routes: Mapping[str, Any]) -> None:
-        """Guard `app`; refusals are logged by their route if it stands in `routes`, by path."""
+    def __init__(
+        self, app: ASGIApp, file: KeyFile | None, rate: Rate | None, routes: Mapping[str, Any]
+    ) -> None:
+        """Guard `app`, without a file by the rate alone; `routes` are those that refusals are logged by."""
         self.app = app
         self._file = file
+        self._rate = rate
         self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer why not."""
         try:
             if scope["type"] == "http" and scope["path"] not in OPEN:
-                self._admit(scope)
+                await self._admit(scope)
         except ServiceError as error:
             scope["route"] = self._routes.get(scope["path"])
             await problems.of(scope, error)(scope, receive, send)
@@ -84,23 +88,32 @@ class Admission:
         else:
             await self.app(scope, receive, send)
 
-    def _admit(self, scope: Scope) -> None:
-        holder = self._holder(scope)
+    async def _admit(self, scope: Scope) -> None:
+        key = presented(scope["headers"])
+        holder = self._file.known().holder(key) if self._file and key else None
+        if self._rate:
+            # Guesses count against the address that they come from.
+            await self._rate.spend(*(("key", holder.name) if holder else ("address", _address(scope))))
+        if not self._file:
+            return
         if holder is None:
             raise UnknownKey
         asked = needed(scope["method"], scope["path"])
         if asked is not None and asked not in holder.scopes:
             raise MissingScope(asked)
 
-    def _holder(self, scope: Scope) -> Entry | None:
-        key = presented(scope["headers"])
-        return self._file.known().holder(key) if key else None
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return network(client[0]) if client else "unknown"
 
 
 def guarded(app: ASGIApp, settings: Settings, routes: Mapping[str, Any]) -> ASGIApp:
     """`app` behind what the settings ask for. Raises Misconfigured."""
-    if settings.api_keys_file:
-        app = Admission(app, KeyFile(settings.api_keys_file), routes)
+    file = KeyFile(settings.api_keys_file) if settings.api_keys_file else None
+    rate = Rate(settings.rate_limit, store(settings.rate_limit_storage)) if settings.rate_limit else None
+    if file or rate:
+        app = Admission(app, file, rate, routes)
     if settings.cors_origins:
         # Before the keys: a browser asks whether it may ask without one, and its page may read a 401.
         app = CORSMiddleware(app, settings.cors_origins.split(","), **ASKED_BY_PAGES)
@@ -111,6 +124,8 @@ def check(settings: Settings) -> None:
     """Try what the settings name, before anything is started. Raises Misconfigured."""
     if settings.api_keys_file:
         keys.read(settings.api_keys_file)
+    if settings.rate_limit:
+        store(settings.rate_limit_storage)
 
 
 def warn(settings: Settings) -> None:

@@ -1,9 +1,11 @@
 """The settings: each an option, an environment variable and a line of .env, in that order of rank."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
+from limits import parse_many
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -14,6 +16,19 @@ def _are_origins(text: str | None) -> str | None:
     if text and not re.fullmatch(rf"({ORIGIN})(,({ORIGIN}))*", text):
         raise ValueError("give origins, separated by commas: https://host or https://host:port, or *")
     return text
+
+
+def _is_rate(text: str | None) -> str | None:
+    with suppress(ValueError):
+        if text is None or all(item.amount for item in parse_many(text)):
+            return text
+    raise ValueError("give numbers of requests, separated by semicolons: 100/second or 5000/minute")
+
+
+def _is_store(url: str) -> str:
+    if url != "memory://" and not url.startswith(("redis://", "rediss://", "redis+unix://")):
+        raise ValueError("give memory://, redis://host:port, rediss://host:port or redis+unix:///path")
+    return url
 
 
 class Settings(BaseSettings):
@@ -70,6 +85,13 @@ class Settings(BaseSettings):
     cors_origins: Annotated[str | None, AfterValidator(_are_origins)] = Field(
         None,
         description="web pages that may ask, such as https://a.example,https://b.example (CORS_ORIGINS)",
+    )
+    rate_limit: Annotated[str | None, AfterValidator(_is_rate)] = Field(
+        None, description="requests of a key or address, such as 5000/minute;100/second (RATE_LIMIT)"
+    )
+    rate_limit_storage: Annotated[str, AfterValidator(_is_store)] = Field(
+        "memory://",
+        description="where requests are counted: in each process, or redis://host:6379 (RATE_LIMIT_STORAGE)",
     )
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], BeforeValidator(lambda level: str(level).lower())

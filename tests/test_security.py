@@ -1,6 +1,7 @@
 """Who may ask for what, in process and over a real socket."""
 
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -385,6 +386,53 @@ def test_a_header_holds_one_key() -> None:
     assert presented([(b"authorization", b"Bearer one"), (b"x-api-key", b"other")]) == b"one"
 
 
+async def test_a_keys_name_has_a_rate_of_its_own(ring: Keyring, registry: Registry) -> None:
+    """429 with the seconds to wait; another name, and health, are not refused for it."""
+    settings = Settings(api_keys_file=ring.file, rate_limit="3/hour")
+    async with client_of(create_app(settings, registry)) as client:
+        for _ in range(3):
+            assert (await client.get("/models", headers=ring.bearer("reader"))).status_code == 200
+        answer = await client.get("/models", headers=ring.bearer("reader"))
+        other = await client.get("/models", headers=ring.bearer("admin"))
+        health = [await client.get("/health/live") for _ in range(5)]
+
+    refused(answer, 429)
+    assert answer.json()["type"] == "urn:problem:rate-exceeded"
+    assert 3500 < int(answer.headers["retry-after"]) <= 3600
+    assert [other.status_code, *(one.status_code for one in health)] == [200] * 6
+
+
+async def test_guesses_count_against_their_address(ring: Keyring, registry: Registry) -> None:
+    """Whatever they are; a key that is alive is answered from there all the while."""
+    settings = Settings(api_keys_file=ring.file, rate_limit="3/hour")
+    async with client_of(create_app(settings, registry)) as client:
+        answers = [
+            await client.get("/models", headers={"x-api-key": f"guess {number}"} if number else {})
+            for number in range(5)
+        ]
+        right = await client.get("/models", headers=ring.bearer("reader"))
+
+    assert [answer.status_code for answer in answers] == [401, 401, 401, 429, 429]
+    assert right.status_code == 200
+
+
+async def test_without_keys_the_rate_is_an_addresss(registry: Registry) -> None:
+    """By an action, a route and a path that is not there; a key that is sent makes nobody another."""
+    app = create_app(Settings(rate_limit="3/hour"), registry)
+
+    async def status(host: str, path: str) -> int:
+        transport = httpx.ASGITransport(app, client=(host, 1234))
+        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+            return (await client.post(path, json=GATE, headers={"x-api-key": path})).status_code
+
+    async with client_of(app):
+        paths = ["/models/and_gate/predict", "/models/and_gate/versions/1/predict", "/nowhere"]
+        assert [await status("192.0.2.1", path) for path in paths] == [200, 200, 404]
+        assert [await status("192.0.2.1", path) for path in paths] == [429, 429, 429]
+        assert await status("192.0.2.2", paths[0]) == 200
+        assert [await status(f"2001:db8::{low}", paths[0]) for low in range(4)] == [200, 200, 200, 429]
+
+
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "service", *arguments],
@@ -406,6 +454,35 @@ def test_a_file_of_keys_that_cannot_be_used_ends_the_start(tmp_path: Path, conte
     assert ended.stderr.startswith("error: the file of keys ")
     assert len(ended.stderr.splitlines()) == 1
     assert "MARKER" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "option", ["--rate-limit=often", "--rate-limit-storage=mongodb://:MARKER@host", "--cors-origins=MARKER"]
+)
+def test_a_wrong_setting_ends_the_start_with_its_name(option: str) -> None:
+    """One line and exit code 2; an address may hold a password, which is not said."""
+    ended = command("--port", "0", option)
+
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"error: {option[2 : option.index('=')].replace('-', '_')}: ")
+    assert len(ended.stderr.splitlines()) == 1
+    assert "MARKER" not in ended.stderr
+
+
+def test_a_store_without_its_package_ends_the_start_with_what_to_install(tmp_path: Path) -> None:
+    """A Redis needs the package redis; here is a broken one in its place."""
+    (tmp_path / "redis.py").write_text("raise ImportError")
+    ended = subprocess.run(
+        [sys.executable, "-m", "service", "--rate-limit=1/hour", "--rate-limit-storage=redis://host"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+
+    assert ended.returncode == 2
+    assert "pip install redis" in ended.stderr
 
 
 @pytest.fixture(scope="module")
