@@ -52,8 +52,10 @@ def _serve(settings: Settings) -> None:
         access_log=False,
         server_header=False,
         http="service.transport:JoiningProtocol",
-        proxy_headers=False,  # nothing here asks who the client is
+        proxy_headers=False,  # anybody can send them, and the rate limit counts addresses
         ws="none",  # there are none, and the server would log their paths and headers
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
         timeout_graceful_shutdown=CANCEL_AFTER_S,  # `shutdown` has waited before
     )
 

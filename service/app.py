@@ -48,7 +48,7 @@ class Service:
         shortcuts = Shortcuts(api, offered)
         guarded = security.guarded(shortcuts, state.settings, shortcuts.shortcuts)
         limited = Limits(guarded, state.door, state.settings.max_concurrent_requests)
-        self._front = RequestLog(limited, state.telemetry, security.HEADERS)
+        self._front = RequestLog(limited, state.telemetry, security.headers(state.settings))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or run the lifespan."""

@@ -6,17 +6,20 @@ Pure ASGI. Which keys there are is known in `keys`, who has asked how often in `
 import asyncio
 import ipaddress
 import logging
+import ssl
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import keys, problems
-from service.errors import MissingScope, ServiceError, UnknownKey
+from service.errors import Misconfigured, MissingScope, ServiceError, UnknownKey
 from service.keys import KeyFile
 from service.rates import Rate, network, store
 from service.settings import Settings
+from service.telemetry import Headers
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +34,8 @@ HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
 )
+# A browser that has been here over TLS comes back by nothing else, for a year (RFC 6797).
+TLS_ONLY = (b"strict-transport-security", b"max-age=31536000")
 # What a page of another origin may send, and read of an answer.
 ASKED_BY_PAGES: dict[str, Any] = {
     "allow_methods": ("GET", "HEAD", "POST"),
@@ -108,6 +113,11 @@ def _address(scope: Scope) -> str:
     return network(client[0]) if client else "unknown"
 
 
+def headers(settings: Settings) -> Headers:
+    """What every answer has beside its own headers."""
+    return (*HEADERS, TLS_ONLY) if settings.tls_certificate else HEADERS
+
+
 def guarded(app: ASGIApp, settings: Settings, routes: Mapping[str, Any]) -> ASGIApp:
     """`app` behind what the settings ask for. Raises Misconfigured."""
     file = KeyFile(settings.api_keys_file) if settings.api_keys_file else None
@@ -126,6 +136,8 @@ def check(settings: Settings) -> None:
         keys.read(settings.api_keys_file)
     if settings.rate_limit:
         store(settings.rate_limit_storage)
+    if settings.tls_certificate and settings.tls_key:
+        _check_certificate(settings.tls_certificate, settings.tls_key)
 
 
 def warn(settings: Settings) -> None:
@@ -134,6 +146,16 @@ def warn(settings: Settings) -> None:
         log.warning(
             "whoever reaches this port may ask: it listens beyond loopback, and API_KEYS_FILE is not set"
         )
+
+
+def _check_certificate(certificate: Path, key: Path) -> None:
+    # Without a password it would be asked for on a terminal, where there may be none.
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except (OSError, ValueError):
+        raise Misconfigured(
+            "tls_certificate and tls_key are no PEM files of a certificate and its own key without a password"
+        ) from None
 
 
 def _is_loopback(host: str) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from limits import parse_many
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, FilePath, ValidationInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ORIGIN = r"\*|https?://[^/,\s]+"
@@ -29,6 +29,13 @@ def _is_store(url: str) -> str:
     if url != "memory://" and not url.startswith(("redis://", "rediss://", "redis+unix://")):
         raise ValueError("give memory://, redis://host:port, rediss://host:port or redis+unix:///path")
     return url
+
+
+def _are_both(key: Path | None, info: ValidationInfo) -> Path | None:
+    # A certificate that is no file has been refused already, and is not here.
+    if "tls_certificate" in info.data and (key is None) != (info.data["tls_certificate"] is None):
+        raise ValueError("a certificate and its key belong together: give both, or neither")
+    return key
 
 
 class Settings(BaseSettings):
@@ -81,6 +88,12 @@ class Settings(BaseSettings):
     )
     api_keys_file: Path | None = Field(
         None, description="hashes and scopes of the keys; without it nobody needs one (API_KEYS_FILE)"
+    )
+    tls_certificate: FilePath | None = Field(
+        None, description="PEM file of the certificate and its chain; with it, HTTPS only (TLS_CERTIFICATE)"
+    )
+    tls_key: Annotated[FilePath | None, AfterValidator(_are_both)] = Field(
+        None, validate_default=True, description="PEM file of the certificate's private key (TLS_KEY)"
     )
     cors_origins: Annotated[str | None, AfterValidator(_are_origins)] = Field(
         None,

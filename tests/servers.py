@@ -66,7 +66,7 @@ class Server:
         for line in self.process.stderr or ():
             self.log.append(line)
             text = "".join(self.log)
-            found = re.search(r"http://127\.0\.0\.1:\d+", text)
+            found = re.search(r"https?://127\.0\.0\.1:\d+", text)
             if found and text.count("Application startup complete") == workers:
                 return found[0]
         raise AssertionError("the service ended: " + "".join(self.log))

@@ -2,21 +2,31 @@
 
 import logging
 import os
+import ssl
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import httpx
 import pytest
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from starlette.types import Receive, Scope, Send
 
 from mean_servable import MeanServable
 from rows import refused
 from servers import ROOT, TIMEOUT_S, Server, client_of
 from service import keys
+from service.__main__ import _settings
 from service.app import Service, create_app
 from service.models import MODELS
 from service.registry import Registry
@@ -443,30 +453,42 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def refusal(capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    """The one line that a start with these options ends with, and with exit code 2."""
+    with pytest.raises(SystemExit) as ended:
+        _settings(options)
+    line = capsys.readouterr().err
+
+    assert ended.value.code == 2
+    assert line.startswith("error: ")
+    assert line.count("\n") == 1
+    return line
+
+
 @pytest.mark.parametrize("content", [None, "MARKER", '[{"MARKER": 1}]'])
-def test_a_file_of_keys_that_cannot_be_used_ends_the_start(tmp_path: Path, content: str | None) -> None:
-    """One line and exit code 2, without a word of the file: nobody is served by mistake."""
+def test_a_file_of_keys_that_cannot_be_used_ends_the_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None
+) -> None:
+    """Without a word of the file: nobody is served by mistake."""
     if content is not None:
         (tmp_path / "keys.json").write_text(content)
-    ended = command("--port", "0", "--api-keys-file", str(tmp_path / "keys.json"))
+    line = refusal(capsys, "--api-keys-file", str(tmp_path / "keys.json"))
 
-    assert ended.returncode == 2
-    assert ended.stderr.startswith("error: the file of keys ")
-    assert len(ended.stderr.splitlines()) == 1
-    assert "MARKER" not in ended.stderr
+    assert line.startswith("error: the file of keys ")
+    assert "MARKER" not in line
 
 
 @pytest.mark.parametrize(
     "option", ["--rate-limit=often", "--rate-limit-storage=mongodb://:MARKER@host", "--cors-origins=MARKER"]
 )
-def test_a_wrong_setting_ends_the_start_with_its_name(option: str) -> None:
-    """One line and exit code 2; an address may hold a password, which is not said."""
-    ended = command("--port", "0", option)
+def test_a_wrong_setting_ends_the_start_with_its_name(
+    capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    """An address may hold a password, which is not said."""
+    line = refusal(capsys, option)
 
-    assert ended.returncode == 2
-    assert ended.stderr.startswith(f"error: {option[2 : option.index('=')].replace('-', '_')}: ")
-    assert len(ended.stderr.splitlines()) == 1
-    assert "MARKER" not in ended.stderr
+    assert line.startswith(f"error: {option[2 : option.index('=')].replace('-', '_')}: ")
+    assert "MARKER" not in line
 
 
 def test_a_store_without_its_package_ends_the_start_with_what_to_install(tmp_path: Path) -> None:
@@ -561,3 +583,100 @@ def test_no_key_is_in_the_log_the_metrics_or_an_answer(process: tuple[Server, Ke
         assert secret not in text
     for entry in ring.entries:
         assert entry.sha256 not in text
+
+
+class Authority:
+    """A certificate authority of its own, and the files of a server's certificate that it signed."""
+
+    def __init__(self, home: Path) -> None:
+        self._authority = trustme.CA()
+        self.certificate, self.key = self._signed(home, "server")
+        _, self.other_key = self._signed(home, "other")
+
+    def _signed(self, home: Path, name: str) -> tuple[Path, Path]:
+        signed = self._authority.issue_cert("127.0.0.1")
+        certificate, key = home / f"{name}.pem", home / f"{name}.key"
+        for part in signed.cert_chain_pems:
+            part.write_to_path(certificate, append=True)
+        signed.private_key_pem.write_to_path(key)
+        return certificate, key
+
+    def trusting(self, newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED) -> ssl.SSLContext:
+        """What a client checks with that knows the authority."""
+        context = ssl.create_default_context()
+        self._authority.configure_trust(context)
+        context.minimum_version, context.maximum_version = ssl.TLSVersion.MINIMUM_SUPPORTED, newest
+        return context
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+def test_a_process_answers_over_tls_whoever_knows_its_authority(authority: Authority, tmp_path: Path) -> None:
+    """The certificate is checked; large bodies pass both ways; browsers are told to come back by TLS only."""
+    (tmp_path / "and_gate").symlink_to(ROOT / "artifacts/and_gate")
+    files = ["--tls-certificate", str(authority.certificate), "--tls-key", str(authority.key)]
+    many = {"instances": GATE["instances"] * 20_000}
+    with Server(*files, "--artifacts", str(tmp_path)) as server:
+        assert server.url.startswith("https://")
+        with httpx.Client(base_url=server.url, verify=authority.trusting(), timeout=30) as client:
+            answers = [client.get("/health/live"), client.post("/models/and_gate/predict", json=GATE)]
+            answers += [client.get("/nowhere"), client.post("/models/and_gate/predict", json=many)]
+        with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+            httpx.get(server.url)
+        with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+            httpx.get(server.url.replace("https", "http"))
+        with (
+            warnings.catch_warnings(action="ignore", category=DeprecationWarning),
+            pytest.raises(httpx.ConnectError),
+        ):
+            httpx.get(server.url, verify=authority.trusting(ssl.TLSVersion.TLSv1_1))
+        assert server.stop() == 0
+
+    assert [answer.status_code for answer in answers] == [200, 200, 404, 200]
+    assert len(answers[-1].json()["predictions"]) == 20_000
+    for answer in answers:
+        assert answer.headers["strict-transport-security"] == "max-age=31536000"
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key", "said"),
+    [
+        ("certificate", None, "error: tls_key: "),
+        (None, "key", "error: tls_key: "),
+        ("certificate", "other_key", "error: tls_certificate and tls_key "),
+        ("key", "certificate", "error: tls_certificate and tls_key "),
+        ("certificate", "nowhere", "error: tls_key: "),
+        ("nowhere", "key", "error: tls_certificate: "),
+    ],
+)
+def test_a_certificate_without_its_key_ends_the_start(
+    authority: Authority,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    certificate: str | None,
+    key: str | None,
+    said: str,
+) -> None:
+    """One alone, another's, the wrong way round, or not there."""
+    options = [
+        f"--tls-{name}={getattr(authority, file, tmp_path / 'nowhere')}"
+        for name, file in (("certificate", certificate), ("key", key))
+        if file
+    ]
+
+    assert refusal(capsys, *options).startswith(said)
+
+
+def test_a_key_with_a_password_ends_the_start(
+    authority: Authority, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """OpenSSL would ask for it on a terminal, and a service has none."""
+    key = load_pem_private_key(authority.key.read_bytes(), None)
+    locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password"))
+    (tmp_path / "locked.key").write_bytes(locked)
+    options = ["--tls-certificate", str(authority.certificate), "--tls-key", str(tmp_path / "locked.key")]
+
+    assert "without a password" in refusal(capsys, *options)
