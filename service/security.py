@@ -6,6 +6,7 @@ Pure ASGI. Which keys there are is known in `keys`, who has asked how often in `
 import asyncio
 import ipaddress
 import logging
+import re
 import ssl
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 # Whoever starts and stops the process asks these, and has no key.
 OPEN = frozenset({"/health/live", "/health/ready"})
+# A browser can send a key only once it has these: they say what can be asked, and nothing of what is served.
+DOCUMENTS = re.compile(r"/|/docs|/openapi\.json|/static-offline-docs/.*")
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 PROBLEMS = {"401": "no key, or none that is alive", "403": "the key has not the scope"}
 
@@ -99,7 +102,7 @@ class Admission:
         if self._rate:
             # Guesses count against the address that they come from.
             await self._rate.spend(*(("key", holder.name) if holder else ("address", _address(scope))))
-        if not self._file:
+        if not self._file or (scope["method"] in READING and DOCUMENTS.fullmatch(scope["path"])):
             return
         if holder is None:
             raise UnknownKey

@@ -39,7 +39,8 @@ pytestmark = pytest.mark.anyio
 
 GATE = {"instances": [{"x1": 1, "x2": 1}]}
 LABELLED = GATE | {"targets": [1]}
-GUARDED = ("GET", "/models"), ("GET", "/metrics"), ("GET", "/docs"), ("GET", "/openapi.json"), ("GET", "/")
+GUARDED = ("GET", "/models"), ("GET", "/metrics"), ("GET", "/models/and_gate/card"), ("GET", "/nowhere")
+DOCUMENTS = "/", "/docs", "/openapi.json", "/static-offline-docs/swagger-ui.css"
 
 
 class Keyring:
@@ -79,8 +80,6 @@ def locked(ring: Keyring, registry: Registry) -> Service:
         ("GET", "/models", "predict evaluate admin reader"),
         ("HEAD", "/models/and_gate", "predict evaluate admin reader"),
         ("GET", "/models/and_gate/versions/1", "predict evaluate admin reader"),
-        ("GET", "/openapi.json", "predict evaluate admin reader"),
-        ("GET", "/docs", "predict evaluate admin reader"),
         ("GET", "/metrics", "predict evaluate admin reader"),
         ("GET", "/nowhere", "predict evaluate admin reader"),
         ("POST", "/models/and_gate/predict", "predict"),
@@ -254,6 +253,14 @@ async def test_a_service_that_is_open_to_others_says_so(
     assert any("API_KEYS_FILE" in line for line in said) == warned
 
 
+async def test_the_documents_need_no_key(locked: Service) -> None:
+    """A browser sends a key only from the page that asks for it; posting there needs one all the same."""
+    async with client_of(locked) as client:
+        for path in DOCUMENTS:
+            assert (await client.get(path)).status_code in (200, 307), path
+            refused(await client.post(path), 401)
+
+
 SAFE = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -272,9 +279,9 @@ def test_every_answer_of_a_process_has_the_headers_and_names_no_server(
         answers = [
             client.get("/health/live"),
             client.get("/models"),
-            client.get("/", headers=ring.bearer("reader")),
-            client.get("/docs", headers=ring.bearer("reader")),
-            client.get("/static-offline-docs/swagger-ui.css", headers=ring.bearer("reader")),
+            client.get("/"),
+            client.get("/docs"),
+            client.get("/static-offline-docs/swagger-ui.css"),
             client.get("/nowhere", headers=ring.bearer("reader")),
             client.get(gate, headers=ring.bearer("reader")),
             client.post(gate, json=GATE, headers=ring.bearer("reader")),
@@ -384,10 +391,10 @@ def test_origins_are_what_browsers_send(origins: str, right: bool) -> None:
 
 
 def test_nothing_stands_before_the_routes_that_is_not_asked_for(tmp_path: Path) -> None:
-    """Without keys, rates and origins a request meets the shortcuts at once."""
+    """Without keys, rates and origins a request meets the limits, and then the shortcuts at once."""
     app = create_app(Settings())
 
-    assert isinstance(app._front.app, Shortcuts)
+    assert isinstance(app._front.app.app, Shortcuts)
 
 
 def test_a_header_holds_one_key() -> None:
