@@ -14,11 +14,13 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 
 from service.errors import ArtifactRejected
+from service.files import plain
 
 FILE = "labels.json"
 # Which version answers if a request names none, where a model has this label.
 STABLE = "stable"
 NAME = "[a-z][a-z0-9_-]{0,31}"
+MOST_BYTES = 2**16
 _LABELS = TypeAdapter(
     dict[Annotated[str, Field(pattern=f"^{NAME}$")], Annotated[int, Field(ge=1, strict=True)]]
 )
@@ -27,10 +29,10 @@ _LABELS = TypeAdapter(
 def read(home: Path) -> dict[str, int]:
     """The labels below artifacts/<model>/, {} without the file. Raises ArtifactRejected if it is not one."""
     try:
-        return _LABELS.validate_json((home / FILE).read_bytes())
+        return _LABELS.validate_json(plain(home / FILE, MOST_BYTES))
     except FileNotFoundError:
         return {}
-    except (OSError, ValidationError):
+    except (OSError, ValidationError, ArtifactRejected):
         raise ArtifactRejected(
             f'{FILE} is not a list of labels; write {{"{STABLE}": 3}}, or move one with'
             f" `python -m service promote {home.name} VERSION`"

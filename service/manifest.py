@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise, zip_longest
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from service.errors import ArtifactRejected
 from service.features import Feature, Matrix
+from service.files import names, plain
 from service.quality import Part, Quality
 from service.spec import DISTANCE, ModelSpec
 from service.tasks import COVERAGES, Critical, Output
@@ -24,6 +25,10 @@ from service.tasks import COVERAGES, Critical, Output
 MANIFEST = "manifest.json"
 REQUIRED_FILES = ("saved_model.pb", "card.md")
 DRAWING = re.compile(r"[A-Za-z0-9_-]+\.(png|svg)")
+# All that a version is made of: no assets, no text forms, no second shard that TensorFlow might open instead.
+TENSORFLOWS = r"saved_model\.pb|fingerprint\.pb|variables/variables\.(index|data-00000-of-00001)"
+FILE = rf"{TENSORFLOWS}|card\.md|{DRAWING.pattern}"
+MOST_MANIFEST_BYTES = 2**20
 # Another CPU or a GPU rounds differently, by less than this.
 TOLERANCE = 1e-4
 
@@ -145,22 +150,24 @@ class Manifest(Part):
     quality: Quality
     provenance: Provenance
     golden: Golden
-    files: dict[str, str]
+    files: dict[Annotated[str, Field(pattern=f"^({FILE})$")], str]
 
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read `folder`/manifest.json. Raises ArtifactRejected if it is missing or not a manifest."""
+        return cls.parse(document(folder))
+
+    @classmethod
+    def parse(cls, text: bytes) -> Self:
+        """Read what manifest.json holds. Raises ArtifactRejected, naming the first place that is wrong."""
         try:
-            return cls.model_validate_json((folder / MANIFEST).read_bytes())
-        except OSError as error:
-            raise ArtifactRejected(
-                f"{MANIFEST} cannot be read: {error.strerror}; export the model again"
-            ) from error
+            return cls.model_validate_json(text)
         except ValidationError as error:
+            first = ".".join(map(str, error.errors(include_input=False)[0]["loc"]))[:100] or "its JSON"
             raise ArtifactRejected(
-                f"{MANIFEST} is not a manifest of this service ({error.error_count()} faults);"
-                " export the model again with this revision"
-            ) from error
+                f"{MANIFEST} is not a manifest of this service ({error.error_count()} faults, the first in"
+                f" {first}); export the model again with this revision"
+            ) from None
 
     def critical_at(self, coverage: float) -> Critical | None:
         """The critical values of one of COVERAGES; None where the task has neither intervals nor sets."""
@@ -299,21 +306,43 @@ def _columns(
             )
 
 
+def document(folder: Path) -> bytes:
+    """The bytes of `folder`/manifest.json. Raises ArtifactRejected if missing, OSError if unreadable."""
+    try:
+        return plain(folder / MANIFEST, MOST_MANIFEST_BYTES)
+    except FileNotFoundError as error:
+        raise ArtifactRejected(
+            f"{MANIFEST} cannot be read: {error.strerror}; export the model again"
+        ) from error
+
+
+def digest(content: bytes) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def digests(folder: Path) -> dict[str, str]:
     """Return the sha256 of every file below `folder` by its relative path, the manifest excepted."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    return {name: digest(plain(folder / name)) for name in _listed(folder)}
 
 
-def changed_files(folder: Path, listed: Mapping[str, str]) -> list[str]:
-    """Return one sentence for each file that is missing, unlisted or altered, [] if none."""
-    found = digests(folder)
-    return [
+def verified(folder: Path, listed: Mapping[str, str]) -> dict[str, bytes]:
+    """The content of every listed file of a version, read once: what is used is what was compared.
+
+    Raises ArtifactRejected with one sentence for each file that is missing, unlisted or altered.
+    """
+    found = {*_listed(folder)}
+    contents = {name: plain(folder / name) for name in listed if name in found}
+    reasons = [
         *(f"{name} is missing" for name in listed if name not in found),
-        *(f"{name} is not in the manifest" for name in found if name not in listed),
-        *(
-            f"{name} was changed after export"
-            for name in found
-            if listed.get(name, found[name]) != found[name]
-        ),
+        *(f"{name} is not in the manifest" for name in sorted(found - listed.keys())),
+        *(f"{name} was changed after export" for name in contents if digest(contents[name]) != listed[name]),
     ]
+    if reasons:
+        raise ArtifactRejected("; ".join(reasons))
+    return contents
+
+
+def _listed(folder: Path) -> list[str]:
+    """The files that a manifest lists: all but itself."""
+    return sorted(name for name in names(folder) if name != MANIFEST)

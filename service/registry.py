@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
@@ -16,6 +17,7 @@ from typing import Protocol
 from service import labels
 from service.errors import ArtifactRejected, NotReady, UnknownModel, UnknownVersion
 from service.features import Matrix
+from service.files import MOST_ENTRIES
 from service.labels import STABLE
 from service.manifest import Manifest
 from service.spec import ModelSpec
@@ -45,7 +47,7 @@ class Servable(Protocol):
 # TensorFlow Serving's folders are numbered 1, 2, ... or by Unix time.
 VERSION = "[1-9][0-9]{0,17}"
 Load = Callable[[Path, ModelSpec], Servable]
-# What tells whether a folder has changed since it was looked at: name, size and time of each file.
+# What tells whether a folder has changed since it was looked at: name, size and time of each entry.
 Print = frozenset[tuple[str, int, int]]
 # How many of the newest versions are served, besides those that bear a label.
 NEWEST = 2
@@ -78,7 +80,7 @@ class Registry:
         self.device = device
         self.rejected: dict[str, dict[int, str]] = {name: {} for name in models}
         self._served = {name: Served() for name in models}
-        self._prints: dict[tuple[str, int], Print] = {}
+        self._prints: dict[tuple[str, int], Print | None] = {}
 
     def scan(self, root: Path, load: Load) -> bool:
         """Make what is served be what stands below `root`; return whether anything was changed.
@@ -87,8 +89,16 @@ class Registry:
         out, named with why, and is tried again when its folder has changed. Those that are no longer wanted
         are let go once their successors are there; the last one of a model stays, whatever its folder says.
         """
-        changed = [self._scan(name, root / name, load) for name in self.models]
+        changed = [self._scanned(name, root / name, load) for name in self.models]
         return any(changed)
+
+    def _scanned(self, name: str, home: Path, load: Load) -> bool:
+        try:
+            return self._scan(name, home, load)
+        except OSError as error:
+            # A folder that cannot be listed must not keep the other models from being looked at.
+            log.error("%s: its folder cannot be read: %s", name, error.strerror)
+            return False
 
     def _scan(self, name: str, home: Path, load: Load) -> bool:
         before, folders = self._served[name], version_folders(home)
@@ -132,6 +142,9 @@ class Registry:
             servable = load(folder, self.models[name])
         except ArtifactRejected as error:
             self._reject(name, version, str(error), found)
+        except OSError as error:
+            # A disk or a limit of the system may be at fault: it is tried again, changed or not.
+            self._reject(name, version, f"it could not be read ({error.strerror or error})", None)
         except Exception as error:
             # One damaged version must not keep the others from being served.
             self._reject(name, version, f"it could not be loaded ({type(error).__name__}: {error})", found)
@@ -141,10 +154,11 @@ class Registry:
             return servable
         return None
 
-    def _reject(self, model: str, version: int, reason: str, found: Print) -> None:
+    def _reject(self, model: str, version: int, reason: str, found: Print | None) -> None:
+        if self.rejected[model].get(version) != reason:
+            log.error("rejected %s version %d: %s", model, version, reason)
         self.rejected[model][version] = reason
         self._prints[model, version] = found
-        log.error("rejected %s version %d: %s", model, version, reason)
 
     def add(self, servable: Servable, *labelled: str) -> None:
         """Serve this version beside the others of its model, and let these labels point at it."""
@@ -215,12 +229,13 @@ def version_folders(folder: Path) -> dict[int, Path]:
 
 
 def _print(folder: Path) -> Print:
-    """What a folder looks like, without reading its files."""
+    """What a folder looks like, without reading its files or following a link in it."""
     found = set()
-    for path in folder.rglob("*"):
+    for path in islice(folder.rglob("*"), MOST_ENTRIES + 1):
         try:
-            status = path.stat()
-        except FileNotFoundError:  # it is just being replaced
+            status = path.lstat()
+        except OSError:  # it is just being replaced
             continue
-        found.add((str(path.relative_to(folder)), status.st_size, status.st_mtime_ns))
+        # Unlike the time of modification, which a copy may bring along, this one cannot be set.
+        found.add((str(path.relative_to(folder)), status.st_size, status.st_ctime_ns))
     return frozenset(found)

@@ -6,9 +6,11 @@ same folder that TensorFlow Serving loads); knows nothing of HTTP.
 
 import ctypes
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
+from uuid import uuid4
 
 # TensorFlow greets on stderr with its build options unless told not to before the import.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -22,7 +24,8 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from service.errors import ArtifactRejected, DeviceUnavailable, ModelFailure
 from service.features import Matrix
-from service.manifest import Manifest, changed_files, differences
+from service.files import within
+from service.manifest import TENSORFLOWS, Manifest, differences, verified
 from service.registry import Servable
 from service.spec import ModelSpec
 from service.tasks import Outputs
@@ -86,18 +89,22 @@ class SavedModelServable:
     """A version that has proven itself: declaration, digests, signature and golden rows all agree."""
 
     def __init__(self, folder: Path, spec: ModelSpec) -> None:
-        """Load and prove `folder`. Raises ArtifactRejected with every difference that was found."""
+        """Load and prove root/<model>/<version>.
+
+        Raises ArtifactRejected with every difference that was found, OSError if a file cannot be read.
+        """
         self.spec = spec
         self.version = int(folder.name)
+        within(folder.parent.parent, folder)
         self.manifest = Manifest.read(folder)
         _reject(differences(self.manifest, spec))
         _reject([] if self.manifest.version == self.version else ["the manifest is of another version"])
         # Before TensorFlow opens a file: a SavedModel is a program.
-        _reject(changed_files(folder, self.manifest.files))
-        self.card = (folder / "card.md").read_text(encoding="utf-8")
+        contents = verified(folder, self.manifest.files)
+        self.card = contents["card.md"].decode()
         drawings = (drawing.file for drawing in self.manifest.provenance.drawings)
-        self.drawings: Mapping[str, bytes] = {file: (folder / file).read_bytes() for file in drawings}
-        loaded = tf.saved_model.load(str(folder))
+        self.drawings: Mapping[str, bytes] = {file: contents[file] for file in drawings}
+        loaded = load(contents)
         self._predict = self._signature(loaded, PREDICT)
         self._explain = self._signature(loaded, EXPLAIN)
         _reject(self._golden_differences())
@@ -191,6 +198,20 @@ class Signature:
         """Return the named outputs for float32 rows (n, d)."""
         tensors = tf.raw_ops.PartitionedCall(args=[tf.constant(matrix)], Tout=self._types, f=self._function)
         return {name: tensor.numpy() for name, tensor in zip(self._names, tensors, strict=True)}
+
+
+def load(contents: Mapping[str, bytes]) -> Any:
+    """Load a SavedModel from TensorFlow's files in memory: nobody can change there what was verified."""
+    folder = f"ram://{uuid4().hex}"
+    paths = {f"{folder}/{name}": name for name in contents if re.fullmatch(TENSORFLOWS, name)}
+    try:
+        for path, name in paths.items():
+            with tf.io.gfile.GFile(path, "wb") as file:
+                file.write(contents[name])
+        return tf.saved_model.load(folder)
+    finally:
+        for path in filter(tf.io.gfile.exists, paths):
+            tf.io.gfile.remove(path)
 
 
 def _reject(reasons: list[str]) -> None:

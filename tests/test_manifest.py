@@ -6,7 +6,7 @@ import pytest
 
 from mean_servable import manifest_of
 from service.errors import ArtifactRejected
-from service.manifest import Drawing, Golden, Manifest, changed_files, differences, digests
+from service.manifest import Drawing, Golden, Manifest, differences, digests, verified
 from service.models import MODELS
 from service.spec import ModelSpec
 
@@ -162,20 +162,53 @@ def test_every_change_of_a_file_is_noticed(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
     listed = digests(tmp_path)
-    assert changed_files(tmp_path, listed) == []
+    assert verified(tmp_path, listed) == {"a": b"a", "b": b"b", "folder/c": b"folder/c"}
 
     (tmp_path / "a").unlink()
     (tmp_path / "d").write_text("d")
     (tmp_path / "folder/c").write_text("C")
 
-    assert changed_files(tmp_path, listed) == [
+    with pytest.raises(ArtifactRejected) as caught:
+        verified(tmp_path, listed)
+    assert str(caught.value).split("; ") == [
         "a is missing",
         "d is not in the manifest",
         "folder/c was changed after export",
     ]
 
 
-@pytest.mark.parametrize("content", [None, "", "{}", '{"model": "survival"}', "not json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../card.md",
+        "/etc/passwd",
+        "variables/../card.md",
+        r"variables\\variables.index",
+        r"card.md\u0000",
+        r"card.md\n",
+        "./card.md",
+        "",
+        "saved_model.pbtxt",
+        "saved_model.cpb",
+        "assets/words.txt",
+        "assets.extra/lib.so",
+        "variables/variables.data-00001-of-00002",
+        "plots/a.png",
+    ],
+)
+def test_a_manifest_lists_only_what_a_version_is_made_of(tmp_path: Path, name: str) -> None:
+    """Refused as it is read, by the name: nothing else is ever opened."""
+    manifest_of(SURVIVAL).write(tmp_path)
+    path = tmp_path / "manifest.json"
+    path.write_text(path.read_text().replace('"card.md":', f'"{name}":'))
+
+    with pytest.raises(ArtifactRejected, match=r"1 faults, the first in files\."):
+        Manifest.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [None, "", "{}", '{"model": "survival"}', "not json", "[" * 100_000, " " * 2**20 + "{}"]
+)
 def test_what_is_no_manifest_is_rejected_with_what_to_do(tmp_path: Path, content: str | None) -> None:
     """The reason says to export again, and is one sentence."""
     if content is not None:
@@ -183,3 +216,28 @@ def test_what_is_no_manifest_is_rejected_with_what_to_do(tmp_path: Path, content
 
     with pytest.raises(ArtifactRejected, match="export the model again"):
         Manifest.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "place"),
+    [
+        ('"tolerance": 0.0001', '"tolerance": NaN', "golden.tolerance"),
+        ('"tolerance": 0.0001', '"tolerance": Infinity', "golden.tolerance"),
+        ('"tolerance": 0.0001', '"tolerance": 1e999', "golden.tolerance"),
+        ('"threshold": 0.149', '"threshold": "0.149 or so"', "threshold"),
+        ('"version": 1', '"version": 1.5', "version"),
+        ('"version": 1', '"version": 1, "pickle": "model.pkl"', "pickle"),
+    ],
+)
+def test_a_number_that_is_none_and_an_unknown_field_are_named(
+    tmp_path: Path, right: str, wrong: str, place: str
+) -> None:
+    """By their place in the manifest, and without what stands there."""
+    manifest_of(SURVIVAL).write(tmp_path)
+    path = tmp_path / "manifest.json"
+    assert right in path.read_text()
+    path.write_text(path.read_text().replace(right, wrong))
+
+    with pytest.raises(ArtifactRejected) as caught:
+        Manifest.read(tmp_path)
+    assert f"(1 faults, the first in {place});" in str(caught.value)

@@ -1,6 +1,7 @@
 """Real SavedModels: the committed artifacts as they are, and copies of one that were tampered with."""
 
 import gc
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +13,10 @@ from servers import client_of
 from service.app import create_app
 from service.errors import ArtifactRejected, DeviceUnavailable, ModelFailure
 from service.features import to_matrix
-from service.manifest import Manifest, digests
+from service.manifest import Manifest, digests, verified
 from service.models import MODELS
 from service.registry import Registry
-from service.servable import SavedModelServable, choose_device, return_memory
+from service.servable import SavedModelServable, choose_device, load, return_memory
 from service.settings import Settings
 from service.spec import ModelSpec
 from service.tasks import Multiclass
@@ -174,6 +175,23 @@ def test_a_flipped_byte_is_rejected_before_tensorflow_opens_the_file(artifact: P
     graph.write_bytes(content)
 
     assert "saved_model.pb was changed after export" in rejection(artifact)
+
+
+def test_tensorflow_loads_what_was_verified_and_not_the_folder(artifact: Path) -> None:
+    """Between the two somebody could exchange a file: here all are gone as soon as they were read."""
+    contents = verified(artifact, Manifest.read(artifact).files)
+    shutil.rmtree(artifact)
+
+    assert {"serving_default", "explain"} <= load(contents).signatures.keys()
+
+
+def test_no_bytes_of_a_version_stay_in_memory_beside_it(artifact: Path) -> None:
+    """What TensorFlow read is removed again, if it failed too."""
+    SavedModelServable(artifact, GATE)
+    with pytest.raises(Exception, match="variables"):
+        load({"saved_model.pb": (artifact / "saved_model.pb").read_bytes()})
+
+    assert tf.io.gfile.glob("ram://*/*") == tf.io.gfile.glob("ram://*/variables/*") == []
 
 
 def test_a_half_copied_version_is_rejected(artifact: Path) -> None:

@@ -1,0 +1,62 @@
+"""Reading what lies in the artifacts folder: plain files below one root, and no more of them than expected.
+
+Whoever writes there may err or mean harm: a link may lead out, a FIFO would keep a reader waiting for ever.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+
+from service.errors import ArtifactRejected
+
+# Ten times what a version of ours has: beyond, it is something else that was put there.
+MOST_ENTRIES = 100
+MOST_BYTES = 64 * 2**20
+
+
+def within(root: Path, folder: Path) -> None:
+    """Raise ArtifactRejected unless `folder` lies below `root` when links are followed; `root` may be one."""
+    try:
+        inside = folder.resolve(strict=True).is_relative_to(root.resolve(strict=True))
+    except RuntimeError:  # a link to itself
+        inside = False
+    if not inside:
+        raise ArtifactRejected(
+            "its folder is a link that leads out of the artifacts folder; copy the version into it instead"
+        )
+
+
+def names(folder: Path) -> Iterator[str]:
+    """Every file below `folder` by its relative path, such as `variables/variables.index`.
+
+    Raises ArtifactRejected for what is neither a plain file nor a folder: no link is followed.
+    """
+    entries = 0
+    for place, folders, files in os.walk(folder, onerror=_raise):
+        for path in (Path(place, name) for name in (*folders, *files)):
+            name, mode = path.relative_to(folder).as_posix(), path.lstat().st_mode
+            entries += 1
+            if not (S_ISREG(mode) or S_ISDIR(mode)):
+                raise ArtifactRejected(f"{name} is neither a plain file nor a folder; copy the file itself")
+            if entries > MOST_ENTRIES:
+                raise ArtifactRejected(f"it has more than {MOST_ENTRIES} files; export the model again")
+            if S_ISREG(mode):
+                yield name
+
+
+def plain(path: Path, most: int = MOST_BYTES) -> bytes:
+    """The content of a plain file. Raises OSError, and ArtifactRejected if it is none or is larger."""
+    # Without O_NONBLOCK a FIFO that took the file's place would be waited for.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        if not S_ISREG(os.fstat(descriptor).st_mode):
+            raise ArtifactRejected(f"{path.name} is no plain file")
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ArtifactRejected(f"{path.name} has more than {most:,} bytes; export the model again")
+    return content
+
+
+def _raise(error: OSError) -> None:
+    raise error

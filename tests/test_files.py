@@ -1,0 +1,135 @@
+"""Only plain files of one root are read, whatever somebody put there."""
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from service import labels
+from service.errors import ArtifactRejected
+from service.files import MOST_ENTRIES, names, plain, within
+from service.models import MODELS
+from service.registry import Registry
+from service.servable import SavedModelServable
+
+GATE = MODELS["and_gate"]
+
+
+def rejection(folder: Path) -> str:
+    """Why this folder is not served."""
+    with pytest.raises(ArtifactRejected) as caught:
+        SavedModelServable(folder, GATE)
+    return str(caught.value)
+
+
+def listening(path: Path) -> None:
+    """Leave a socket; its name may be longer than a path that bind takes."""
+    here = Path.cwd()
+    os.chdir(path.parent)
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(path.name)
+    os.chdir(here)
+
+
+PLACED: dict[str, Callable[[Path], None]] = {
+    "a FIFO": os.mkfifo,
+    "a socket": listening,
+    "a link to a file of another place": lambda path: path.symlink_to("/etc/hostname"),
+    "a link to a folder of another place": lambda path: path.symlink_to("/etc"),
+    "a link to the file beside it": lambda path: path.symlink_to("card.md"),
+    "a link to nothing": lambda path: path.symlink_to("nowhere"),
+    "a link to itself": lambda path: path.symlink_to(path.name),
+}
+
+
+@pytest.mark.parametrize("place", PLACED.values(), ids=PLACED)
+@pytest.mark.parametrize("name", ["saved_model.pb", "extra", "variables/extra"])
+def test_what_is_no_plain_file_is_rejected_by_name(
+    artifact: Path, name: str, place: Callable[[Path], None]
+) -> None:
+    """In the place of a file or beside it; nothing is followed, and nothing waited for."""
+    path = artifact / name
+    path.unlink(missing_ok=True)
+    place(path)
+
+    assert rejection(artifact) == f"{name} is neither a plain file nor a folder; copy the file itself"
+
+
+@pytest.mark.parametrize("place", PLACED.values(), ids=PLACED)
+def test_a_manifest_or_a_list_of_labels_that_is_no_plain_file_is_not_read(
+    tmp_path: Path, artifact: Path, place: Callable[[Path], None]
+) -> None:
+    """They are read before any other file is looked at: the scan ends, and the reason is known."""
+    (artifact / "manifest.json").unlink()
+    place(artifact / "manifest.json")
+    place(artifact.parent / labels.FILE)
+    registry = Registry({"and_gate": GATE})
+
+    registry.scan(tmp_path, SavedModelServable)
+
+    assert registry.rejected["and_gate"].keys() == {int(artifact.name)}
+
+
+@pytest.mark.parametrize("part", [lambda version: version, lambda version: version.parent])
+def test_a_folder_that_leads_out_of_the_root_is_rejected(
+    tmp_path: Path, artifact: Path, part: Callable[[Path], Path]
+) -> None:
+    """Be it the version's or the model's; what lies there may be right as it is."""
+    root = tmp_path / "root"
+    inside = root / part(artifact).relative_to(tmp_path)
+    inside.parent.mkdir(parents=True)
+    inside.symlink_to(part(artifact))
+
+    assert "a link that leads out of the artifacts folder" in rejection(root / "and_gate" / artifact.name)
+
+
+def test_links_within_the_root_and_to_it_are_followed(tmp_path: Path, artifact: Path) -> None:
+    """The root may be a link or a mount, and a version may be kept beside its place."""
+    artifact.rename(tmp_path / "kept")
+    artifact.symlink_to("../kept")
+    (tmp_path / "link").symlink_to(tmp_path)
+
+    assert SavedModelServable(tmp_path / "link" / "and_gate" / artifact.name, GATE).version == int(
+        artifact.name
+    )
+
+
+def test_a_folder_that_is_a_link_to_itself_is_rejected(tmp_path: Path) -> None:
+    """It leads nowhere."""
+    (tmp_path / "1").symlink_to("1")
+
+    with pytest.raises((ArtifactRejected, OSError)):
+        within(tmp_path, tmp_path / "1")
+
+
+def test_more_than_a_version_has_is_not_read(tmp_path: Path) -> None:
+    """Neither bytes nor entries: somebody's home folder is no version."""
+    (tmp_path / "large").write_bytes(b"x" * 11)
+    with pytest.raises(ArtifactRejected, match="large has more than 10 bytes"):
+        plain(tmp_path / "large", 10)
+
+    for number in range(MOST_ENTRIES):
+        (tmp_path / str(number)).mkdir()
+    with pytest.raises(ArtifactRejected, match=f"more than {MOST_ENTRIES} files"):
+        list(names(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        "saved_model.pbtxt",
+        "saved_model.cpb",
+        "assets/words.txt",
+        "assets.extra/library.so",
+        "variables/variables.data-00001-of-00002",
+        ".hidden",
+    ],
+)
+def test_a_file_that_is_not_listed_is_rejected(artifact: Path, extra: str) -> None:
+    """TensorFlow might open it, although no digest is known."""
+    (artifact / extra).parent.mkdir(exist_ok=True)
+    (artifact / extra).write_text("")
+
+    assert rejection(artifact) == f"{extra} is not in the manifest"
