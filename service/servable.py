@@ -20,11 +20,13 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import context
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from service.errors import ArtifactRejected, DeviceUnavailable, ModelFailure
 from service.features import Matrix
 from service.files import within
+from service.graph import foreign
 from service.manifest import TENSORFLOWS, Manifest, differences, verified
 from service.registry import Servable
 from service.spec import ModelSpec
@@ -101,6 +103,7 @@ class SavedModelServable:
         _reject([] if self.manifest.version == self.version else ["the manifest is of another version"])
         # Before TensorFlow opens a file: a SavedModel is a program.
         contents = verified(folder, self.manifest.files)
+        _reject(foreign(SavedModel.FromString(contents["saved_model.pb"])))
         self.card = contents["card.md"].decode()
         drawings = (drawing.file for drawing in self.manifest.provenance.drawings)
         self.drawings: Mapping[str, bytes] = {file: contents[file] for file in drawings}

@@ -18,8 +18,10 @@ from typing import Literal
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from service.features import Feature, Matrix
+from service.graph import foreign
 from service.manifest import Column, Golden, GraphOutput, Manifest, Seen, Training, digests, threshold_of
 from service.quality import Quality
 from service.spec import ModelSpec
@@ -79,6 +81,7 @@ def export(
         )  # fmt: skip
         (folder / "card.md").write_text(card(spec, manifest), encoding="utf-8")
         manifest.model_copy(update={"files": digests(folder)}).write(folder)
+        _allowed(folder)
         compare(folder, network, np.asarray(golden.inputs, np.float32))
         complete(network, table.matrix[:: max(1, len(table) // 200)])
     return place
@@ -128,6 +131,13 @@ def unpublished(home: Path, version: int | None = None) -> Path:
             f" leave the version out to write {following}"
         )
     return place
+
+
+def _allowed(folder: Path) -> None:
+    """Raise ExportError if the service would refuse an operation of the graph."""
+    reasons = foreign(SavedModel.FromString((folder / "saved_model.pb").read_bytes()))
+    if reasons:
+        raise ExportError(f"{'; '.join(reasons)}; add it there if all it does is to compute its outputs")
 
 
 def compare(folder: Path, network: Network, rows: Matrix) -> None:

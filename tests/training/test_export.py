@@ -12,6 +12,7 @@ from service.quality import Figure, Quality
 from training import export as export_module
 from training.export import ExportError, _rolled, compare, complete, export, golden_inputs, objection
 from training.fit import fit
+from training.network import Network
 from training.table import source_of
 
 BETTER = Figure(value=0.2, low=0.1, high=0.3)
@@ -258,6 +259,28 @@ def test_a_graph_that_is_not_the_network_is_not_published(fitted, small, tmp_pat
     with pytest.raises(ExportError, match=r"probability differs by .* after reloading"):
         published(fitted["and_gate"], small["and_gate"], tmp_path)
 
+    assert list((tmp_path / "and_gate").iterdir()) == []
+
+
+class Talking(tf.Module):
+    """A distance that writes to the log of whoever asks for it."""
+
+    def __init__(self, distance):
+        super().__init__()
+        self.distance = distance
+
+    def __call__(self, x):
+        with tf.control_dependencies([tf.print(x)]):
+            return tf.identity(self.distance(x))
+
+
+def test_a_graph_that_the_service_would_refuse_is_not_published(fitted, small, tmp_path):
+    """Its operations are looked at before anybody loads it; the reason says where they are listed."""
+    net = fitted["and_gate"].network
+    parts = net.spec, net.encoding, net.learners, [1.0], net.calibration, Talking(net.distance)
+
+    with pytest.raises(ExportError, match=r"operation PrintV2, which service/graph.py .* add it there"):
+        published(replace(fitted["and_gate"], network=Network(*parts)), small["and_gate"], tmp_path)
     assert list((tmp_path / "and_gate").iterdir()) == []
 
 
