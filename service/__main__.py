@@ -24,8 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight are finished, then the process exits with 0."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] in commands.COMMANDS:
-        sys.exit(commands.run(arguments))
+        sys.exit(commands.run(arguments, _settings([])))
     settings = _settings(arguments)
+    _check(settings)
     # Worker processes build the app anew: they read the very settings of this one.
     given = settings.model_dump(exclude_none=True)
     os.environ.update({name.upper(): str(value) for name, value in given.items()})
@@ -63,16 +64,20 @@ def _serve(settings: Settings) -> None:
 def _settings(arguments: Sequence[str]) -> Settings:
     """The settings; a wrong one ends the process with its name and exit code 2, as argparse does."""
     try:
-        settings = Settings(_cli_parse_args=list(arguments))
-        security.check(settings)
-    except Misconfigured as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(2)
+        return Settings(_cli_parse_args=list(arguments))
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
         print("error: " + "; ".join(faults), file=sys.stderr)  # noqa: T201 - there is no log yet
         sys.exit(2)
-    return settings
+
+
+def _check(settings: Settings) -> None:
+    """End the process in the same way if what the settings name cannot be used."""
+    try:
+        security.check(settings)
+    except Misconfigured as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
 
 
 def _exit(_signal: int, _frame: FrameType | None) -> None:

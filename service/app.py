@@ -115,12 +115,14 @@ def _prepare(registry: Registry, settings: Settings) -> None:
     keep_buffers()
     registry.device = choose_device(settings.device)
     log.info("device: %s", registry.device)
+    # An empty variable is no setting: what it leaves is said.
+    log.info("artifacts that may load: %s", len(settings.trusted) or settings.trusted_digests)
 
 
 def _scan(registry: Registry, settings: Settings) -> bool:
     from service.servable import SavedModelServable
 
-    return registry.scan(settings.artifacts, SavedModelServable)
+    return registry.scan(settings.artifacts, partial(SavedModelServable, trusted=settings.trusted))
 
 
 def _return_memory(registry: Registry) -> None:

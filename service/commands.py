@@ -7,14 +7,16 @@
     python -m service key list
     python -m service key revoke laboratory --created 2026-11-25T12:00:00Z
 
+TRUSTED_DIGESTS, in the environment or .env, holds for them as for the service.
 Nothing here speaks to a running service: it looks at the files by itself.
 """
 
 import argparse
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from service import keys, labels
@@ -27,7 +29,7 @@ from service.settings import Settings
 COMMANDS = ("check", "promote", "rollback", "key")
 
 
-def run(arguments: Sequence[str], load: Load | None = None) -> int:
+def run(arguments: Sequence[str], settings: Settings, load: Load | None = None) -> int:
     """Do what the arguments say; return the exit code: 0, or 1 if something is not as it should be."""
     parser = argparse.ArgumentParser(
         prog="python -m service", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -46,23 +48,23 @@ def run(arguments: Sequence[str], load: Load | None = None) -> int:
     _add_key_commands(commands.add_parser("key", help="make, list and revoke the keys of callers"))
     asked = parser.parse_args(arguments)
     if asked.command == "key":
-        return _key(asked)
+        return _key(asked, settings)
     do: dict[str, Callable[[argparse.Namespace, Load], int]] = {
         "check": _check, "promote": _promote, "rollback": _rollback,
     }  # fmt: skip
     try:
-        return do[asked.command](asked, load or _tensorflow())
-    except ArtifactRejected as error:
+        return do[asked.command](asked, load or _tensorflow(settings.trusted))
+    except (ArtifactRejected, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
 
-def _tensorflow() -> Load:
+def _tensorflow(trusted: Collection[str]) -> Load:
     """What loads and proves a version; TensorFlow is imported only when it is needed."""
     from service.servable import SavedModelServable, choose_device
 
     print(f"device: {choose_device('auto')}")
-    return SavedModelServable
+    return partial(SavedModelServable, trusted=trusted)
 
 
 def _check(asked: argparse.Namespace, load: Load) -> int:
@@ -73,8 +75,8 @@ def _check(asked: argparse.Namespace, load: Load) -> int:
         folders = version_folders(home)
         for version in sorted(folders):
             try:
-                load(folders[version], spec)
-                print(f"{name} {version}: proven")
+                servable = load(folders[version], spec)
+                print(f"{name} {version}: proven, its digest is {servable.digest}")
             except Exception as error:
                 wrong += 1
                 print(f"{name} {version}: rejected: {error}")
@@ -143,9 +145,9 @@ def _add_key_commands(parser: argparse.ArgumentParser) -> None:
         command.add_argument("--file", type=Path, help="by default API_KEYS_FILE")
 
 
-def _key(asked: argparse.Namespace) -> int:
+def _key(asked: argparse.Namespace, settings: Settings) -> int:
     """Do what is asked of the file of keys; a key is new in a file that is not there yet."""
-    file = asked.file or Settings().api_keys_file
+    file = asked.file or settings.api_keys_file
     if file is None:
         print("error: name the file of keys, with --file or as API_KEYS_FILE", file=sys.stderr)
         return 2

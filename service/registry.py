@@ -27,10 +27,14 @@ log = logging.getLogger(__name__)
 
 
 class Servable(Protocol):
-    """One version that answers. `card` is Markdown, `drawings` the card's PNG and SVG files by name."""
+    """One version that answers. `card` is Markdown, `drawings` the card's PNG and SVG files by name.
+
+    `digest` is the SHA-256 of its manifest.json, which has those of all its other files.
+    """
 
     spec: ModelSpec
     version: int
+    digest: str
     manifest: Manifest
     card: str
     drawings: Mapping[str, bytes]

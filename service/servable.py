@@ -7,7 +7,7 @@ same folder that TensorFlow Serving loads); knows nothing of HTTP.
 import ctypes
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -19,15 +19,15 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.eager import context
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+from tensorflow.python.eager import context
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from service.errors import ArtifactRejected, DeviceUnavailable, ModelFailure
 from service.features import Matrix
 from service.files import within
 from service.graph import foreign
-from service.manifest import TENSORFLOWS, Manifest, differences, verified
+from service.manifest import TENSORFLOWS, Manifest, differences, digest, document, verified
 from service.registry import Servable
 from service.spec import ModelSpec
 from service.tasks import Outputs
@@ -90,15 +90,21 @@ def return_memory(servables: Iterable[Servable]) -> None:
 class SavedModelServable:
     """A version that has proven itself: declaration, digests, signature and golden rows all agree."""
 
-    def __init__(self, folder: Path, spec: ModelSpec) -> None:
-        """Load and prove root/<model>/<version>.
+    def __init__(self, folder: Path, spec: ModelSpec, trusted: Collection[str] = ()) -> None:
+        """Load and prove root/<model>/<version>; only what `trusted` lists, unless that is empty.
 
         Raises ArtifactRejected with every difference that was found, OSError if a file cannot be read.
         """
         self.spec = spec
         self.version = int(folder.name)
         within(folder.parent.parent, folder)
-        self.manifest = Manifest.read(folder)
+        described = document(folder)
+        self.digest = digest(described)
+        if trusted and self.digest not in trusted:
+            raise ArtifactRejected(
+                f"the digest of its manifest.json, {self.digest}, is not among the trusted ones"
+            )
+        self.manifest = Manifest.parse(described)
         _reject(differences(self.manifest, spec))
         _reject([] if self.manifest.version == self.version else ["the manifest is of another version"])
         # Before TensorFlow opens a file: a SavedModel is a program.

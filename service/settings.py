@@ -38,6 +38,20 @@ def _are_both(key: Path | None, info: ValidationInfo) -> Path | None:
     return key
 
 
+ANY = "any"
+
+
+def _digests(text: str) -> str:
+    """The digests without spaces, in small letters. Raises ValueError, which does not repeat them."""
+    plain = re.sub(r"\s", "", str(text)).lower()
+    if not re.fullmatch(rf"{ANY}|[0-9a-f]{{64}}(,[0-9a-f]{{64}})*", plain):
+        raise ValueError(
+            "give the SHA-256 of each manifest.json that may load, 64 hexadecimal digits with commas between,"
+            f" as `python -m service check` prints them, or `{ANY}`"
+        )
+    return plain
+
+
 class Settings(BaseSettings):
     """Serve the models below `artifacts` over HTTP.
 
@@ -60,6 +74,9 @@ class Settings(BaseSettings):
     artifacts: Path = Field(Path("artifacts"), description="folder of <model>/<version>/ (ARTIFACTS)")
     model_poll_s: float = Field(
         2.0, ge=0, description="seconds between two looks at the artifacts; 0: never (MODEL_POLL_S)"
+    )
+    trusted_digests: Annotated[str, BeforeValidator(_digests)] = Field(
+        ANY, description="SHA-256 of each manifest.json that may load, with commas between (TRUSTED_DIGESTS)"
     )
     device: Literal["cpu", "gpu", "auto"] = Field("auto", description="where TensorFlow computes (DEVICE)")
     max_body_bytes: int = Field(64 * 2**20, ge=1, description="larger bodies get 413 (MAX_BODY_BYTES)")
@@ -109,3 +126,8 @@ class Settings(BaseSettings):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], BeforeValidator(lambda level: str(level).lower())
     ] = Field("info", description="what is logged at least (LOG_LEVEL)")
+
+    @property
+    def trusted(self) -> frozenset[str]:
+        """The digests of the manifests that may load; empty if any may."""
+        return frozenset() if self.trusted_digests == ANY else frozenset(self.trusted_digests.split(","))

@@ -18,6 +18,7 @@ class MeanServable:
     def __init__(self, spec: ModelSpec, version: int = 1) -> None:
         self.spec = spec
         self.version = version
+        self.digest = "0" * 64
         self.card = f"# {spec.title}\n"
         self.drawings: Mapping[str, bytes] = DRAWINGS
         self.manifest = manifest_of(spec, version)

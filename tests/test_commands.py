@@ -11,7 +11,9 @@ from servers import ROOT
 from service import labels
 from service.commands import run
 from service.errors import ArtifactRejected
+from service.manifest import digest, document
 from service.models import MODELS
+from service.settings import Settings
 from service.spec import ModelSpec
 
 
@@ -34,7 +36,7 @@ def artifacts(tmp_path: Path) -> Path:
 
 
 def command(artifacts: Path, *words: str) -> int:
-    return run([words[0], "--artifacts", str(artifacts), *words[1:]], arithmetic)
+    return run([words[0], "--artifacts", str(artifacts), *words[1:]], Settings(), arithmetic)
 
 
 def test_check_names_every_version_and_ends_with_1_if_any_is_rejected(
@@ -110,7 +112,19 @@ def test_the_committed_artifacts_are_proven() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "service", "check"], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
+    gate = max((ROOT / "artifacts" / "and_gate").iterdir(), key=lambda path: int(path.name))
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "device: cpu" in ran.stdout
     assert all(f"{name} " in ran.stdout for name in MODELS)
+    assert digest(document(gate)) in ran.stdout
+
+
+def test_what_is_not_trusted_is_not_proven(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the service's own setting, and the digest that an operator has to compare before pinning it."""
+    settings = Settings(trusted_digests="0" * 64)
+
+    assert run(["check", "--artifacts", str(ROOT / "artifacts")], settings) == 1
+    shown = capsys.readouterr().out
+    assert f"{digest(document(ROOT / 'artifacts/survival/2'))}, is not among the trusted ones" in shown
+    assert "proven" not in shown

@@ -13,6 +13,7 @@ from service import keys
 from service.commands import run
 from service.errors import Misconfigured
 from service.keys import KeyFile, Known
+from service.settings import Settings
 
 
 class Clock:
@@ -38,7 +39,7 @@ def made(file: Path, *names: str) -> list[str]:
 
 
 def command(file: Path, *words: str) -> int:
-    return run(["key", *words, "--file", str(file)])
+    return run(["key", *words, "--file", str(file)], Settings())
 
 
 @pytest.mark.parametrize("place", [0, 1, 2, None])
@@ -181,7 +182,7 @@ def test_a_command_that_cannot_be_done_leaves_the_file(
 
     assert command(file, "revoke", "another") == 1
     assert command(file.parent / "elsewhere", "list") == 1
-    assert run(["key", "list"]) == 2
+    assert run(["key", "list"], Settings()) == 2
     with pytest.raises(SystemExit):
         command(file, "new", "two words")
     assert file.read_bytes() == before
@@ -196,5 +197,5 @@ def test_the_file_can_be_named_by_the_environment(file: Path, monkeypatch: pytes
     """API_KEYS_FILE, as the service reads it."""
     monkeypatch.setenv("API_KEYS_FILE", str(file))
 
-    assert run(["key", "new", "one"]) == 0
+    assert run(["key", "new", "one"], Settings()) == 0
     assert keys.read(file)[0].name == "one"

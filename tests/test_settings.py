@@ -1,9 +1,12 @@
 """Settings: option over environment over .env over default."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from servers import ROOT
 from service.settings import Settings
 
 
@@ -41,3 +44,29 @@ def test_an_empty_line_of_the_environment_is_no_setting(monkeypatch: pytest.Monk
     monkeypatch.setenv("LOG_LEVEL", "INFO")
 
     assert (Settings().port, Settings().log_level) == (8000, "info")
+
+
+def test_trusted_digests_are_a_list_with_commas_and_any_by_default() -> None:
+    """Spaces and capitals, as other programs print them, are understood."""
+    one, other = "0a" * 32, "ff" * 32
+
+    assert Settings().trusted == frozenset()
+    assert Settings(_cli_parse_args=["--trusted-digests", f"{one}, {other.upper()}"]).trusted == {one, other}
+
+
+@pytest.mark.parametrize(
+    "wrong", ["abc", "0a" * 31, "0g" * 32, f"{'0a' * 32};{'0a' * 32}", f"any,{'0a' * 32}"]
+)
+def test_what_is_no_digest_ends_the_start(wrong: str) -> None:
+    """With its name and what to give, without repeating it."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "service", "--trusted-digests", wrong],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("error: trusted_digests: ")
+    assert "python -m service check" in ran.stderr
+    assert wrong not in ran.stderr

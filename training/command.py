@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from service.manifest import digest, document
 from service.metrics import evaluate
 from service.models import MODELS
 from service.quality import Quality
@@ -112,7 +113,7 @@ def train(spec: ModelSpec, arguments: argparse.Namespace) -> Path:
         made_by=Made.by(arguments).line(spec), source=source_of(spec), version=arguments.version,
         force=arguments.force,
     )  # fmt: skip
-    print(f"published {published}")
+    print(f"published {published}, its digest is {digest(document(published))}")
     return published
 
 
