@@ -25,6 +25,24 @@ def packages(path: Path) -> set[str]:
     return {name.split(".")[0] for name in imports(path)}
 
 
+# What runs the code that it reads, and the argument that lets numpy do so.
+UNPICKLING = {
+    "allow_pickle", "read_pickle", "np.load", "numpy.load", "load_model", "load_weights", "load_library",
+    "load_op_library", "Lambda", "eval", "exec",
+}  # fmt: skip
+
+
+def names(path: Path) -> set[str]:
+    """The functions that a module calls, as written and by their last names, and arguments but for False."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            found |= {ast.unparse(node.func), ast.unparse(node.func).split(".")[-1]}
+        elif isinstance(node, ast.keyword) and node.arg and ast.unparse(node.value) != "False":
+            found.add(node.arg)
+    return found
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 class TestEveryModule:
     def test_fastapi_and_starlette_appear_only_in_the_web_modules(self, path: Path) -> None:
@@ -45,7 +63,10 @@ class TestEveryModule:
 
     def test_nothing_unpickles(self, path: Path) -> None:
         """No pickle, joblib, h5 or dill on the way to an answer."""
-        assert not packages(path) & {"pickle", "joblib", "h5py", "dill", "cloudpickle"}
+        unpickling = {"pickle", "joblib", "h5py", "dill", "cloudpickle", "shelve", "marshal"}
+
+        assert not packages(path) & unpickling
+        assert not names(path) & (UNPICKLING if "service" in path.parts else {"allow_pickle"})
 
 
 def test_errors_import_nothing_of_ours() -> None:
@@ -59,3 +80,11 @@ def test_the_rules_would_notice(tmp_path: Path) -> None:
     module.write_text("def late():\n    import tensorflow as tf\n    return tf\n")
 
     assert packages(module) == {"tensorflow"}
+
+
+def test_calls_that_unpickle_would_be_noticed(tmp_path: Path) -> None:
+    """By the name of the function, of its module, or of the argument."""
+    module = tmp_path / "module.py"
+    for call in ("np.load(path)", "read(path, allow_pickle=True)", "tf.keras.models.load_model(path)"):
+        module.write_text(call)
+        assert names(module) & UNPICKLING
