@@ -1,8 +1,10 @@
 """Which versions are served, and what keeps the others out."""
 
 import json
+import os
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -199,6 +201,67 @@ def test_a_rejected_version_is_tried_again_only_when_its_folder_has_changed(
 
     assert gates.servable("and_gate").version == 2
     assert gates.rejected == {"and_gate": {}}
+
+
+def test_a_version_that_the_system_kept_from_being_read_is_tried_again(
+    tmp_path: Path, home: Path, gates: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing in the folder need change when the disk or a limit was at fault; it is said once."""
+    publish(home, 1)
+    tried: list[str] = []
+
+    def load(folder: Path, spec: ModelSpec) -> MeanServable:
+        tried.append(folder.name)
+        if len(tried) < 3:
+            raise OSError(24, "Too many open files")
+        return arithmetic(folder, spec)
+
+    gates.scan(tmp_path, load)
+    gates.scan(tmp_path, load)
+
+    assert gates.rejected == {"and_gate": {1: "it could not be read (Too many open files)"}}
+    assert caplog.text.count("rejected and_gate version 1") == 1
+
+    gates.scan(tmp_path, load)
+
+    assert gates.servable("and_gate").version == 1
+
+
+def test_a_folder_that_may_not_be_listed_keeps_no_other_model_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Root may list everything: then the scan is somebody else's, as in the container."""
+    registry = Registry({"and_gate": GATE, "survival": MODELS["survival"]})
+    user = os.geteuid()
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+        publish(root / "and_gate", 1)
+        publish(root / "survival", 1)
+        root.chmod(0o755)
+        (root / "and_gate").chmod(0)
+        try:
+            os.seteuid(user or 65534)
+            registry.scan(root, arithmetic)
+        finally:
+            os.seteuid(user)
+            (root / "and_gate").chmod(0o755)
+
+    assert registry.servable("survival").version == 1
+    assert "and_gate: its folder cannot be read: Permission denied" in caplog.text
+
+
+def test_a_link_to_itself_in_a_rejected_folder_ends_no_scan(
+    tmp_path: Path, home: Path, gates: Registry
+) -> None:
+    """What a folder looks like is told without following what lies in it."""
+    publish(home, 1, 2)
+    (home / "2" / "broken").write_text("no")
+    (home / "2" / "loop").symlink_to("loop")
+
+    gates.scan(tmp_path, arithmetic)
+    gates.scan(tmp_path, arithmetic)
+
+    assert gates.servable("and_gate").version == 1
 
 
 def test_older_versions_answer_for_as_many_newer_ones_as_are_rejected(
