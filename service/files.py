@@ -5,6 +5,7 @@ Whoever writes there may err or mean harm: a link may lead out, a FIFO would kee
 
 import os
 from collections.abc import Iterator
+from errno import ELOOP, ENXIO
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
@@ -47,8 +48,13 @@ def names(folder: Path) -> Iterator[str]:
 
 def plain(path: Path, most: int = MOST_BYTES) -> bytes:
     """The content of a plain file. Raises OSError, and ArtifactRejected if it is none or is larger."""
-    # Without O_NONBLOCK a FIFO that took the file's place would be waited for.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        # Without O_NONBLOCK a FIFO would be waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (ELOOP, ENXIO):  # a link, a socket
+            raise ArtifactRejected(f"{path.name} is no plain file") from None
+        raise
     with open(descriptor, "rb") as file:
         if not S_ISREG(os.fstat(descriptor).st_mode):
             raise ArtifactRejected(f"{path.name} is no plain file")

@@ -69,7 +69,9 @@ def test_a_manifest_or_a_list_of_labels_that_is_no_plain_file_is_not_read(
 
     registry.scan(tmp_path, SavedModelServable)
 
-    assert registry.rejected["and_gate"].keys() == {int(artifact.name)}
+    assert registry.rejected["and_gate"] == {int(artifact.name): "manifest.json is no plain file"}
+    with pytest.raises(ArtifactRejected, match=r"labels\.json is not a list of labels"):
+        labels.read(artifact.parent)
 
 
 @pytest.mark.parametrize("part", [lambda version: version, lambda version: version.parent])
