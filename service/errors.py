@@ -7,6 +7,9 @@
         UnknownModel        a name that no declaration bears
         UnknownVersion      a version that is not being served
         UnknownDrawing      a file that is not among a card's drawings
+        MalformedRequest    bytes that are no HTTP
+        HeadTooLarge        a request line and headers of more bytes, or more headers, than are allowed
+        SlowRequest         a request that was not whole in the time that it had
         UnsupportedMedia    a body of a type that no route reads
         TooLarge            more bytes or rows than are allowed
         RefusedBody         a body that was read and refused
@@ -79,6 +82,18 @@ class UnknownVersion(ServiceError):
 
 class UnknownDrawing(ServiceError):
     """The path names a file that is not one of the card's drawings."""
+
+
+class MalformedRequest(ServiceError):
+    """What came over the connection is no request, or none that is understood here."""
+
+
+class HeadTooLarge(ServiceError):
+    """The request line and the headers have more bytes, or there are more headers, than are allowed."""
+
+
+class SlowRequest(ServiceError):
+    """The head of a request did not come in the time that it had."""
 
 
 class UnsupportedMedia(ServiceError):

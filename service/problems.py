@@ -17,9 +17,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.errors import (
     CallerGone,
     DeadlineExceeded,
+    HeadTooLarge,
     InvalidParameters,
     InvalidRows,
     MalformedBody,
+    MalformedRequest,
     MissingScope,
     ModelFailure,
     NotReady,
@@ -28,6 +30,7 @@ from service.errors import (
     RefusedBody,
     ServiceError,
     ShuttingDown,
+    SlowRequest,
     TooLarge,
     UnknownDrawing,
     UnknownKey,
@@ -46,14 +49,17 @@ RETRY_AFTER_S = {HTTPStatus.SERVICE_UNAVAILABLE: "5", HTTPStatus.TOO_MANY_REQUES
 CLIENT_CLOSED = 499
 
 STATUS: dict[type[ServiceError], HTTPStatus] = {
+    MalformedRequest: HTTPStatus.BAD_REQUEST,
     MalformedBody: HTTPStatus.BAD_REQUEST,
     UnknownKey: HTTPStatus.UNAUTHORIZED,
     MissingScope: HTTPStatus.FORBIDDEN,
     UnknownModel: HTTPStatus.NOT_FOUND,
     UnknownVersion: HTTPStatus.NOT_FOUND,
     UnknownDrawing: HTTPStatus.NOT_FOUND,
+    SlowRequest: HTTPStatus.REQUEST_TIMEOUT,
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMedia: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HeadTooLarge: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     InvalidRows: HTTPStatus.UNPROCESSABLE_ENTITY,
     InvalidParameters: HTTPStatus.UNPROCESSABLE_ENTITY,
     Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
@@ -64,16 +70,28 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
 }
 
+HEADERS: dict[type[ServiceError], dict[str, str]] = {
+    # RFC 6750, section 3.
+    UnknownKey: {"WWW-Authenticate": "Bearer"},
+    # What may still come of such a request is not waited for.
+    MalformedRequest: {"Connection": "close"},
+    SlowRequest: {"Connection": "close"},
+    HeadTooLarge: {"Connection": "close"},
+    TooLarge: {"Connection": "close"},
+}
+
 TITLES: dict[int, str] = {
     400: "The request cannot be read",
     401: "A key is needed",
     403: "This key may not",
     404: "There is nothing here",
     405: "This method is not allowed here",
+    408: "The request came too slowly",
     413: "The body is too large",
     415: "This media type is not read here",
     422: "A value breaks the declaration",
     429: "Too much at a time",
+    431: "The head is too large",
     500: "The service failed",
     503: "Not ready",
     504: "The time is over",
@@ -141,10 +159,10 @@ def of(scope: Scope, error: ServiceError) -> Response:
 
 
 def _headers(error: ServiceError) -> dict[str, str]:
-    """The headers that say what to do: present a key (RFC 6750, section 3), or wait so many seconds."""
-    if isinstance(error, UnknownKey):
-        return {"WWW-Authenticate": "Bearer"}
-    return {"Retry-After": str(error.seconds)} if isinstance(error, RateExceeded) else {}
+    """The headers that say what to do, and what becomes of the connection."""
+    if isinstance(error, RateExceeded):
+        return {"Retry-After": str(error.seconds)}
+    return HEADERS.get(type(error), {})
 
 
 async def _service_error(request: Request, error: Exception) -> Response:

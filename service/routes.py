@@ -41,10 +41,15 @@ DRAWINGS = {".png": "image/png", ".svg": "image/svg+xml"}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "not JSON or CSV, or not the envelope, or an undefined option"},
     404: {"model": Problem, "description": "no such model, version or drawing"},
+    408: {"model": Problem, "description": "a head that did not come in time"},
     413: {"model": Problem, "description": "too many bytes, rows or points"},
-    415: {"model": Problem, "description": "neither application/json nor text/csv"},
+    415: {
+        "model": Problem,
+        "description": "neither application/json nor text/csv",
+    },
     422: {"model": Problem, "description": "a value or an option breaks the declaration"},
     429: {"model": Problem, "description": "too many rows are waiting, or requests come too fast"},
+    431: {"model": Problem, "description": "too many bytes before the body, or too many headers"},
     500: {"model": Problem, "description": "a bug, with an id and nothing else"},
     503: {"model": Problem, "description": "no version of this model is ready, or the service is leaving"},
     504: {"model": Problem, "description": "no answer in the time that the request had"},

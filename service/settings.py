@@ -80,6 +80,12 @@ class Settings(BaseSettings):
     )
     device: Literal["cpu", "gpu", "auto"] = Field("auto", description="where TensorFlow computes (DEVICE)")
     max_body_bytes: int = Field(64 * 2**20, ge=1, description="larger bodies get 413 (MAX_BODY_BYTES)")
+    max_header_bytes: int = Field(
+        32 * 2**10, ge=1024, description="requests with a larger head get 431 (MAX_HEADER_BYTES)"
+    )
+    header_timeout_s: float = Field(
+        10, gt=0, description="seconds until a head that is not whole gets 408 (HEADER_TIMEOUT_S)"
+    )
     max_waiting_rows: int = Field(
         500_000,
         ge=1,

@@ -1,27 +1,45 @@
-"""How bytes leave: uvicorn's protocol, but a response's head and body go out together.
+"""How bytes come and leave: uvicorn's protocol within bounds, and answers that go out in one piece.
 
-uvicorn writes the head at once and the body after it: two system calls and two packets for each answer,
-where one does. Knows uvicorn and asyncio.
+uvicorn lets a head grow and take as long as it likes, and writes the head of an answer at once and the body
+after it: two system calls and two packets, where one does. Knows uvicorn, httptools and asyncio.
 """
 
 import asyncio
-from typing import Any
+import os
+from collections import deque
+from collections.abc import Callable
+from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from httptools import HttpParserError, HttpParserUpgrade
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from service import problems
+from service.errors import HeadTooLarge, MalformedRequest, ServiceError, SlowRequest
+from service.routes import State
+from service.telemetry import Ended
 
 # What is larger costs more to copy than to write by itself.
 LARGEST_JOINED = 64 * 1024
 # A request that was on its way when the listening ended has arrived after so many seconds.
-LINGER_S = 0.1
+LAST_S = 0.1
+MAX_HEADERS = 100
+# What a client that is still sending has to read its answer. Closing at once would be a reset, which can
+# reach it before the answer does (RFC 9112, section 9.6).
+LINGER_S = 1.0
+# Where trailers go: they are no headers (RFC 9110, section 6.5.1), and none means anything here.
+NOWHERE: Any = deque(maxlen=0)
 
 
 class JoiningTransport:
     """A transport that writes what was handed to it during one turn of the event loop at its end."""
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        """Write to `transport`."""
+    def __init__(
+        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, sending: Callable[[], bool]
+    ) -> None:
+        """Write to `transport`, whose client may be `sending` when it is closed."""
         self._transport = transport
         self._loop = loop
+        self._sending = sending
         self._parts: list[bytes] = []
         self.is_closing = transport.is_closing
 
@@ -35,13 +53,20 @@ class JoiningTransport:
         self._parts.append(data)
 
     def close(self) -> None:
-        """Write what is left, then close."""
+        """Write what is left, then close; whoever is still sending is given a moment to read it."""
         self._flush()
-        self._transport.close()
+        if self.is_closing() or not self._sending():
+            self._transport.close()
+            return
+        self.is_closing = lambda: True
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._transport.resume_reading()
+        self._loop.call_later(LINGER_S, self._transport.close)
 
     def _flush(self) -> None:
         parts, self._parts = self._parts, []
-        if not parts or self._transport.is_closing():
+        if not parts or self.is_closing():
             return  # the client is gone, and the socket with it
         if sum(map(len, parts)) <= LARGEST_JOINED:
             parts = [b"".join(parts)]
@@ -50,12 +75,180 @@ class JoiningTransport:
 
 
 class JoiningProtocol(HttpToolsProtocol):
-    """HTTP/1.1 by httptools."""
+    """HTTP/1.1 by httptools, for an application that is a `service.app.Service`.
+
+    Bounds what comes before there is a request, in bytes and in time, and what comes beside a body: chunk
+    extensions and trailers. What it refuses is answered here, as no scope exists yet.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        """Take the bounds from the application's settings."""
+        super().__init__(*arguments, **named)
+        self._state = cast(State, cast(Any, self.app).api.state)
+        self._most = self._state.settings.max_header_bytes
+        # Bytes since the parser last handed over a head or a part of a body.
+        self._unparsed = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._refused = False
 
     def shutdown(self) -> None:
         """End the connection, once what its client has already sent was read and answered."""
-        self.loop.call_later(LINGER_S, super().shutdown)
+        self.loop.call_later(LAST_S, super().shutdown)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Serve a connection."""
-        super().connection_made(JoiningTransport(transport, self.loop))  # type: ignore[arg-type]
+        super().connection_made(JoiningTransport(transport, self.loop, self._sending))  # type: ignore[arg-type]
+        self._expect_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Serve it no more."""
+        self._expect_nothing()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, in pieces of which none holds much more than may come before a request."""
+        self._unset_keepalive_if_required()
+        if len(data) <= self._most:
+            self._parse(data)
+            return
+        view = memoryview(data)
+        for start in range(0, len(view), self._most):
+            self._parse(view[start : start + self._most])
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        if self._refused or self.transport.is_closing():
+            return  # read, so that the client can read; and forgotten
+        self._unparsed += len(data)
+        try:
+            while data:
+                data = self._fed(data)
+        except HttpParserError as error:
+            self._refuse(error.__context__ if isinstance(error.__context__, ServiceError) else _no_http())
+            return
+        if self._unparsed > self._most:
+            self._refuse(self._too_large())
+        elif self._timer is None and not self._answering():
+            self._expect_request()
+
+    def _fed(self, data: bytes | memoryview) -> bytes:
+        """Let the parser read; return what it has still to read, once more or for the first time."""
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            return self._plain_head() + data[upgrade.args[0] :]
+        return b""
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer. Raises what the parser hands on: HeadTooLarge, MalformedRequest."""
+        if len(self.headers) > MAX_HEADERS or (self._unparsed > self._most and self._head() > self._most):
+            raise self._too_large()
+        self._unparsed = 0
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise MalformedRequest("This is no proxy; /docs lists what can be asked.")
+            return  # to read it once more
+        super().on_headers_complete()
+        self.headers = NOWHERE
+        if self._timer is not None:
+            self._expect_nothing()
+        if self.expect_100_continue:
+            self.cycle.on_response = self._on_expected_response_complete
+
+    def on_body(self, body: bytes) -> None:
+        """Hand a part of the body on."""
+        self._unparsed = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End the body, if it is not that of a head which will be parsed once more."""
+        cycle = self.cycle
+        if cycle is not None and cycle.scope is self.scope:
+            cycle.more_body = False
+            cycle.message_event.set()
+
+    def _on_expected_response_complete(self) -> None:
+        """Close if the body has not come: whether it still will, or the next request instead, is unknown."""
+        if self.cycle.more_body:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _plain_head(self) -> bytes:
+        """The head, as if no other protocol had been asked for (RFC 9110, section 7.8): Java asks for HTTP/2.
+
+        The parser ends such a request with its head, whatever body it has: it is to read it once more.
+        """
+        head = [self.parser.get_method(), b" ", self.url, b" HTTP/1.1\r\n"]
+        for name, value in self.headers:
+            if name != b"upgrade":
+                head += [name, b": ", value, b"\r\n"]
+        return b"".join([*head, b"\r\n"])
+
+    def _head(self) -> int:
+        """About the bytes of the head, without what is spaced out between its parts."""
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    def _answering(self) -> bool:
+        """Whether the last request that has begun to come is being answered, or waits for it."""
+        cycle = self.cycle
+        return cycle is not None and cycle.scope is self.scope and not cycle.response_complete
+
+    def _sending(self) -> bool:
+        """Whether the client is in the middle of a request, or of what was refused."""
+        cycle, begun = self.cycle, self.scope is not None
+        whole = cycle is not None and cycle.scope is self.scope and not cycle.more_body
+        return self._refused or (begun and not whole)
+
+    def _expect_request(self) -> None:
+        self._timer = self.loop.call_later(self._state.settings.header_timeout_s, self._late, self.scope)
+
+    def _expect_nothing(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _late(self, scope: Any) -> None:
+        """Cut off a client that has not sent a whole head in time, or goes on with a refused body."""
+        self._timer = None
+        cycle = self.cycle
+        if (cycle and not cycle.response_complete) or (scope and scope is not self.scope):
+            self._expect_request()  # an earlier one is still answered, or a later one has begun since
+        elif not self.scope or (cycle and cycle.scope is self.scope):
+            self.transport.close()
+        else:
+            self._refuse(SlowRequest("The head of the request did not come in time; send it at once."))
+
+    def _too_large(self) -> HeadTooLarge:
+        return HeadTooLarge(
+            f"The head of a request may have at most {self._most:,} bytes, with its path and query, and"
+            f" {MAX_HEADERS} headers; send fewer."
+        )
+
+    def _refuse(self, error: ServiceError) -> None:
+        """Listen no more; answer, unless requests are answered that came before."""
+        self._refused = True
+        self._expect_nothing()
+        cycle = self.cycle
+        in_body = cycle is not None and cycle.scope is self.scope and cycle.more_body
+        if self.pipeline or (cycle and not cycle.response_complete and not in_body):
+            cycle.keep_alive = False  # its answer ends the connection
+            return
+        if not in_body or not cycle.response_started:
+            self._answer(error)
+        self.transport.close()
+
+    def _answer(self, error: ServiceError) -> None:
+        """Write a problem, and have it logged and counted as that of a request of which nothing is known."""
+        request_id = os.urandom(16).hex()
+        problem = problems.of({"state": {"request_id": request_id}}, error)
+        fields = [
+            *self.server_state.default_headers,
+            *problem.raw_headers,
+            (b"x-request-id", request_id.encode()),
+        ]
+        lines = [b"%s: %s\r\n" % field for field in fields]
+        self.transport.write(b"".join([STATUS_LINE[problem.status_code], *lines, b"\r\n", problem.body]))
+        self._state.telemetry.note(Ended("OTHER", "unmatched", problem.status_code, 0.0, request_id))
+
+
+def _no_http() -> MalformedRequest:
+    return MalformedRequest("What was sent is not HTTP/1.1; send a request as RFC 9112 describes it.")

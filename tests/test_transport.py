@@ -24,11 +24,24 @@ class Noting:
     def is_closing(self) -> bool:
         return "closed" in self.done
 
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.done.append("end")
+
+    def resume_reading(self) -> None:
+        self.done.append("reads on")
+
+
+def transport_of(noting: Noting, sending: bool = False) -> JoiningTransport:
+    return JoiningTransport(noting, asyncio.get_running_loop(), lambda: sending)  # type: ignore[arg-type]
+
 
 async def test_a_head_and_its_body_are_one_write() -> None:
     """In the order in which they were handed over; the next turn's are another."""
     noting = Noting()
-    transport = JoiningTransport(noting, asyncio.get_running_loop())  # type: ignore[arg-type]
+    transport = transport_of(noting)
 
     transport.write(b"head ")
     transport.write(b"body")
@@ -42,7 +55,7 @@ async def test_a_head_and_its_body_are_one_write() -> None:
 async def test_nothing_is_lost_when_the_connection_is_closed_in_the_same_turn() -> None:
     """An answer with `connection: close` is written before the close, and once."""
     noting = Noting()
-    transport = JoiningTransport(noting, asyncio.get_running_loop())  # type: ignore[arg-type]
+    transport = transport_of(noting)
 
     transport.write(b"last")
     transport.close()
@@ -50,3 +63,19 @@ async def test_nothing_is_lost_when_the_connection_is_closed_in_the_same_turn() 
 
     assert noting.done == [b"last", "closed"]
     assert transport.is_closing()
+
+
+async def test_a_client_that_is_still_sending_is_given_time_to_read_its_answer() -> None:
+    """It hears that nothing more comes, and is read on; a second close does not wait."""
+    noting = Noting()
+    transport = transport_of(noting, sending=True)
+
+    transport.write(b"last")
+    transport.close()
+    transport.write(b"too late")
+    await asyncio.sleep(0)
+    assert noting.done == [b"last", "end", "reads on"]
+    assert transport.is_closing()
+
+    transport.close()
+    assert noting.done[-1] == "closed"
