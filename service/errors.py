@@ -93,7 +93,7 @@ class HeadTooLarge(ServiceError):
 
 
 class SlowRequest(ServiceError):
-    """The head of a request did not come in the time that it had."""
+    """The head, or the body after it, did not come in the time that it had."""
 
 
 class UnsupportedMedia(ServiceError):

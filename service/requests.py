@@ -10,11 +10,18 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
-from service.errors import CallerGone, MalformedBody, TooLarge, UnsupportedMedia
+from service.errors import (
+    CallerGone,
+    MalformedBody,
+    SlowRequest,
+    TooLarge,
+    UnsupportedMedia,
+)
 from service.features import number
 from service.judge import Asked, Judge
 from service.openapi import CSV, JSON
 from service.parameters import from_query
+from service.settings import Settings
 from service.table import read_csv
 
 # What ASGI calls the function that hands over the next message.
@@ -33,37 +40,67 @@ class HttpCaller:
 
     def gave_up(self) -> bool:
         """Whether the connection is closed: after the body nothing but that can be received."""
-        receiving = self._receive().__await__()
-        try:
-            next(receiving)
-        except StopIteration:
-            return True
-        receiving.close()
-        return False
+        return _at_once(self._receive) is not None
 
     async def gone(self) -> None:
         """Return when the connection is closed."""
         await self._receive()
 
 
-async def body_of(headers: Mapping[bytes, bytes], receive: Receive, most: int) -> bytes:
+async def body_of(headers: Mapping[bytes, bytes], receive: Receive, settings: Settings) -> bytes:
     """The whole body of a request, of at most so many bytes, announced or not.
 
-    Raises TooLarge before it has read more, and CallerGone if the client leaves before it has sent all.
+    Raises TooLarge before it has read more, SlowRequest, and CallerGone if the client leaves before it has
+    sent all.
     """
+    most = settings.max_body_bytes
     announced = headers.get(b"content-length", b"0")
-    size = int(announced) if announced.isdigit() else 0
-    read, parts, more = 0, list[bytes](), True
-    while more or read > most:
-        if max(size, read) > most:
-            raise TooLarge(f"A body may have at most {most:,} bytes; send fewer rows at a time.")
+    _bound(int(announced) if announced.isdigit() else 0, most)
+    first = _at_once(receive)
+    if first is not None and not first.get("more_body", False):
+        body = _part(first)
+        _bound(len(body), most)
+        return body
+    try:
+        async with asyncio.timeout(settings.body_timeout_s):
+            return await _rest(first, receive, most)
+    except TimeoutError:
+        raise SlowRequest("The body did not come in time; send fewer rows at a time.") from None
+
+
+async def _rest(first: Any, receive: Receive, most: int) -> bytes:
+    """The body of which this is the first message, if one has come. Raises TooLarge and CallerGone."""
+    body, message = bytearray(), first or await receive()
+    while True:
+        body += _part(message)
+        _bound(len(body), most)
+        if not message.get("more_body", False):
+            return bytes(body)
         message = await receive()
-        if message["type"] == "http.disconnect":
-            raise CallerGone
-        parts.append(message.get("body", b""))
-        read += len(parts[-1])
-        more = message.get("more_body", False)
-    return b"".join(parts) if len(parts) > 1 else parts[0]
+
+
+def _bound(size: int, most: int) -> None:
+    if size > most:
+        raise TooLarge(f"A body may have at most {most:,} bytes; send fewer rows at a time.")
+
+
+def _part(message: Any) -> bytes:
+    """What a message brings of a body. Raises CallerGone."""
+    if message["type"] == "http.disconnect":
+        raise CallerGone
+    part: bytes = message.get("body", b"")
+    return part
+
+
+def _at_once(receive: Receive) -> Any:
+    """The next message, if it is there already, else None; then it is still to be received."""
+    receiving = receive().__await__()
+    try:
+        next(receiving)
+    except StopIteration as received:
+        return received.value
+    receiving.close()
+    return None
 
 
 def timeout(headers: Mapping[bytes, bytes], longest: float) -> float:

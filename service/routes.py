@@ -41,7 +41,7 @@ DRAWINGS = {".png": "image/png", ".svg": "image/svg+xml"}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "not JSON or CSV, or not the envelope, or an undefined option"},
     404: {"model": Problem, "description": "no such model, version or drawing"},
-    408: {"model": Problem, "description": "a head that did not come in time"},
+    408: {"model": Problem, "description": "a head or a body that did not come in time"},
     413: {"model": Problem, "description": "too many bytes, rows or points"},
     415: {
         "model": Problem,
@@ -198,7 +198,7 @@ async def answer(action: Action, scope: Scope, receive: Receive, version: int | 
     headers = dict(scope["headers"])
     read = reader(headers, scope["query_string"], action.judge)
     caller = HttpCaller(receive, timeout(headers, state.settings.request_timeout_s))
-    body = await body_of(headers, receive, state.settings.max_body_bytes)
+    body = await body_of(headers, receive, state.settings)
     answered = await state.engine.answer(action, servable, read, body, caller)
     state.telemetry.count_rows(servable.spec.name, servable.version, action.name, answered.instances)
     return answered.body

@@ -86,6 +86,9 @@ class Settings(BaseSettings):
     header_timeout_s: float = Field(
         10, gt=0, description="seconds until a head that is not whole gets 408 (HEADER_TIMEOUT_S)"
     )
+    body_timeout_s: float = Field(
+        30, gt=0, description="seconds until a body that is not whole gets 408 (BODY_TIMEOUT_S)"
+    )
     max_waiting_rows: int = Field(
         500_000,
         ge=1,

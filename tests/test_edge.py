@@ -86,7 +86,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A service of the gate alone, with little patience and the memory that it has after a first request."""
     folder = tmp_path_factory.mktemp("artifacts")
     shutil.copytree(ROOT / "artifacts/and_gate", folder / "and_gate")
-    limits = {"header-timeout-s": 0.5, "max-body-bytes": 2**24}
+    limits = {"header-timeout-s": 0.5, "body-timeout-s": 0.5, "max-body-bytes": 2**24}
     options = [part for name, value in limits.items() for part in (f"--{name}", str(value))]
     with Server("--artifacts", str(folder), *options) as server:
         url = f"{server.url}/models/and_gate/predict"
@@ -319,6 +319,15 @@ class TestHeads:
 
 class TestBodies:
     """What comes after the head."""
+
+    @pytest.mark.parametrize("sent", [b"", b'{"instances":'], ids=["nothing", "a part"])
+    @pytest.mark.parametrize("announced", [b"Content-Length: 1000\r\n\r\n", CHUNKED[len(POST) :]])
+    def test_a_slow_one_is_cut_off(self, client: Client, announced: bytes, sent: bytes) -> None:
+        """408 when it is not whole in time."""
+        chunk = b"%x\r\n%s\r\n" % (len(sent), sent) if sent and b"chunked" in announced else sent
+        client.send(POST + announced + chunk)
+
+        refused(client, 408)
 
     def test_a_gigabyte_announced_is_refused_before_it_comes(self, server: Server, client: Client) -> None:
         """And is not taken when it comes all the same."""

@@ -1,75 +1,85 @@
 """Limits that hold before a body is parsed."""
 
 import asyncio
-from threading import Event
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
+from starlette.types import Message
 
-from mean_servable import MeanServable
-from rows import refused
+from rows import PROBLEM, refused
 from servers import client_of
 from service.app import create_app
-from service.features import Matrix
 from service.models import MODELS
 from service.registry import Registry
 from service.settings import Settings
-from service.tasks import Outputs
 
 pytestmark = pytest.mark.anyio
 
-PREDICT = "/models/and_gate/predict"
-GATE = {"instances": [{"x1": 1, "x2": 1}]}
+URL = "/models/survival/predict"
+JSON = {"content-type": "application/json"}
+ROW = dict(MODELS["survival"].example)
+BODY = json.dumps({"instances": [ROW]}).encode()
 
 
 async def test_a_body_over_the_limit_is_refused_whether_announced_or_streamed(registry: Registry) -> None:
     """413 comes for a Content-Length that is too large, and for a chunked body as soon as it is too large."""
 
-    async def chunks() -> object:
+    async def chunks(size: int) -> AsyncIterator[bytes]:
         for _ in range(100):
-            yield b" " * 100
+            yield b" " * size
 
     async with client_of(create_app(Settings(max_body_bytes=1000), registry)) as client:
-        headers = {"content-type": "application/json"}
-        announced = await client.post("/models/and_gate/predict", content=b" " * 1001, headers=headers)
-        streamed = await client.post("/models/and_gate/predict", content=chunks(), headers=headers)
-        allowed = await client.post("/models/and_gate/predict", json=GATE)
+        announced = await client.post(URL, content=b" " * 1001, headers=JSON)
+        streamed = await client.post(URL, content=chunks(100), headers=JSON)
+        at_once = await client.post(URL, content=chunks(2000), headers=JSON)
+        allowed = await client.post(URL, content=BODY, headers=JSON)
 
-    assert announced.status_code == streamed.status_code == 413
-    assert "1,000 bytes" in announced.json()["detail"]
+    for response in (announced, streamed, at_once):
+        assert "1,000 bytes" in refused(response, 413)["detail"]
+        assert response.headers["connection"] == "close"
     assert allowed.status_code == 200
 
 
-class Held(MeanServable):
-    """A servable that waits in each call until it is released."""
+async def sent(app: Any, *parts: bytes, gone: bool = False) -> list[Message]:
+    """What the app sends to a client whose body stops after these parts, or who then goes away."""
+    messages: list[Message] = []
+    rest: Iterator[bytes] = iter(parts)
 
-    def __init__(self) -> None:
-        super().__init__(MODELS["and_gate"])
-        self.begun, self.released = Event(), Event()
+    async def receive() -> Message:
+        for part in rest:
+            return {"type": "http.request", "body": part, "more_body": True}
+        if gone:
+            return {"type": "http.disconnect"}
+        await asyncio.Event().wait()
+        raise AssertionError
 
-    def predict(self, matrix: Matrix) -> Outputs:
-        self.begun.set()
-        assert self.released.wait(timeout=30)
-        return super().predict(matrix)
+    async def send(message: Message) -> None:
+        messages.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": URL, "query_string": b""}
+    await app(scope | {"headers": [(b"content-type", b"application/json")]}, receive, send)
+    return messages
 
 
-async def test_more_requests_than_may_be_get_429_and_health_checks_do_not() -> None:
-    """They are refused before anything of them is read, and come in again when there is room."""
-    servable = Held()
-    registry = Registry(MODELS)
-    registry.add(servable)
-    large = {"instances": GATE["instances"] * 1000}  # computed on a thread, so that the loop can answer
-    async with client_of(create_app(Settings(max_concurrent_requests=2), registry)) as client:
-        posts = [asyncio.create_task(client.post(PREDICT, json=large)) for _ in range(2)]
-        await asyncio.to_thread(servable.begun.wait, 30)
-        while client._transport.app.api.state.door.inside < 2:
-            await asyncio.sleep(0)
+@pytest.mark.parametrize("parts", [(), (BODY[:10],), (BODY[:10], BODY[10:])])
+async def test_a_body_that_does_not_end_in_time_gets_408(
+    registry: Registry, parts: tuple[bytes, ...]
+) -> None:
+    """Whether nothing of it came, or nearly all; and the connection is closed, as more of it may come."""
+    start, body = await sent(create_app(Settings(body_timeout_s=0.01), registry), *parts)
 
-        third = await client.post(PREDICT, content=b"[" * 1000)
+    headers = dict(start["headers"])
+    assert start["status"] == 408
+    assert headers[b"content-type"] == PROBLEM.encode()
+    assert headers[b"connection"] == b"close"
+    assert json.loads(body["body"])["type"] == "urn:problem:slow-request"
 
-        assert refused(third, 429)["type"] == "urn:problem:overloaded"
-        assert third.headers["retry-after"]
-        for path in ("/health/live", "/metrics"):
-            assert (await client.get(path)).status_code == 200
-        servable.released.set()
-        assert [post.status_code for post in await asyncio.gather(*posts)] == [200, 200]
-        assert (await client.post(PREDICT, json=GATE)).status_code == 200
+
+@pytest.mark.parametrize("parts", [(), (BODY[:10],)])
+async def test_who_leaves_before_the_end_is_not_answered(
+    registry: Registry, parts: tuple[bytes, ...]
+) -> None:
+    """There is nobody to be told."""
+    assert await sent(create_app(Settings(), registry), *parts, gone=True) == []
