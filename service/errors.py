@@ -11,6 +11,7 @@
         HeadTooLarge        a request line and headers of more bytes, or more headers, than are allowed
         SlowRequest         a request that was not whole in the time that it had
         UnsupportedMedia    a body of a type that no route reads
+            UnsupportedEncoding  it is compressed in a way that no route reads
         TooLarge            more bytes or rows than are allowed
         RefusedBody         a body that was read and refused
             MalformedBody   it is not the JSON or CSV envelope
@@ -98,6 +99,10 @@ class SlowRequest(ServiceError):
 
 class UnsupportedMedia(ServiceError):
     """The body's media type or charset is not one that the route reads."""
+
+
+class UnsupportedEncoding(UnsupportedMedia):
+    """The body has a content coding that no route reads."""
 
 
 class TooLarge(ServiceError):

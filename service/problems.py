@@ -36,6 +36,7 @@ from service.errors import (
     UnknownKey,
     UnknownModel,
     UnknownVersion,
+    UnsupportedEncoding,
     UnsupportedMedia,
     Violation,
 )
@@ -58,6 +59,7 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
     UnknownDrawing: HTTPStatus.NOT_FOUND,
     SlowRequest: HTTPStatus.REQUEST_TIMEOUT,
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    UnsupportedEncoding: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     UnsupportedMedia: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     HeadTooLarge: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     InvalidRows: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -73,6 +75,8 @@ STATUS: dict[type[ServiceError], HTTPStatus] = {
 HEADERS: dict[type[ServiceError], dict[str, str]] = {
     # RFC 6750, section 3.
     UnknownKey: {"WWW-Authenticate": "Bearer"},
+    # RFC 9110, section 12.5.3.
+    UnsupportedEncoding: {"Accept-Encoding": "gzip"},
     # What may still come of such a request is not waited for.
     MalformedRequest: {"Connection": "close"},
     SlowRequest: {"Connection": "close"},

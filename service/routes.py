@@ -45,7 +45,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     413: {"model": Problem, "description": "too many bytes, rows or points"},
     415: {
         "model": Problem,
-        "description": "neither application/json nor text/csv",
+        "description": "neither application/json nor text/csv, or neither plain nor gzip",
     },
     422: {"model": Problem, "description": "a value or an option breaks the declaration"},
     429: {"model": Problem, "description": "too many rows are waiting, or requests come too fast"},

@@ -89,6 +89,11 @@ class Settings(BaseSettings):
     body_timeout_s: float = Field(
         30, gt=0, description="seconds until a body that is not whole gets 408 (BODY_TIMEOUT_S)"
     )
+    max_inflation: float = Field(
+        100,
+        ge=1,
+        description="gzip bodies that grow by more than this, beyond 1 MiB, get 413 (MAX_INFLATION)",
+    )
     max_waiting_rows: int = Field(
         500_000,
         ge=1,

@@ -1,10 +1,12 @@
 """The edge of a real process, on raw sockets: whatever comes, it answers or closes, and keeps its memory."""
 
+import gzip
 import json
 import re
 import shutil
 import socket
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -90,7 +92,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     options = [part for name, value in limits.items() for part in (f"--{name}", str(value))]
     with Server("--artifacts", str(folder), *options) as server:
         url = f"{server.url}/models/and_gate/predict"
-        assert httpx.post(url, content=GATE, headers={"content-type": "application/json"}).status_code == 200
+        for encoding in ("identity", "gzip"):
+            body = gzip.compress(GATE) if encoding == "gzip" else GATE
+            headers = {"content-type": "application/json", "content-encoding": encoding}
+            assert httpx.post(url, content=body, headers=headers).status_code == 200
         # From now on VmHWM is the most that it has had since.
         Path(f"/proc/{server.process.pid}/clear_refs").write_text("5")
         yield server
@@ -380,6 +385,16 @@ class TestBodies:
         assert client.answer()[0] == 404
 
         client.flood(b" " * 2**18)
+
+    def test_a_gzip_bomb_is_refused(self, server: Server) -> None:
+        """A gigabyte of zeros in a megabyte."""
+        packer = zlib.compressobj(1, wbits=31)
+        bomb = b"".join(packer.compress(bytes(2**20)) for _ in range(1000)) + packer.flush()
+        headers = {"content-type": "application/json", "content-encoding": "gzip"}
+
+        response = httpx.post(f"{server.url}/models/and_gate/predict", content=bomb, headers=headers)
+
+        assert response.status_code == 413
 
 
 def test_what_was_refused_is_counted_and_logged_without_a_byte_of_it(server: Server, client: Client) -> None:

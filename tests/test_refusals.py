@@ -214,10 +214,13 @@ async def test_other_media_types_are_refused(post: Any, spec: ModelSpec, media: 
 
 
 async def test_an_encoded_body_is_refused(client: httpx.AsyncClient, spec: ModelSpec) -> None:
-    """A gzip body is told so, not that it is malformed JSON."""
-    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    """Unless it is gzip; it is told so, not that it is malformed JSON, and what to send (RFC 7694)."""
+    for encoding in ("br", "deflate", "zstd", "gzip, gzip", "identity, gzip", "MARKER", ""):
+        headers = {"content-type": "application/json", "content-encoding": encoding}
+        response = await client.post(f"/models/{spec.name}/predict", content=b"", headers=headers)
 
-    refused(await client.post(f"/models/{spec.name}/predict", content=b"", headers=headers), 415)
+        assert "MARKER" not in str(refused(response, 415))
+        assert response.headers["accept-encoding"] == "gzip"
 
 
 async def test_another_method_is_refused_with_those_that_are_allowed(
