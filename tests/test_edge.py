@@ -396,6 +396,14 @@ class TestBodies:
 
         assert response.status_code == 413
 
+    @pytest.mark.parametrize("bracket", [b"[", b'{"a":'])
+    def test_a_nest_of_brackets_is_refused(self, client: Client, bracket: bytes) -> None:
+        """250,000 of them."""
+        nest = b'{"instances":[{"x1":' + bracket * 250_000
+        client.send(POST + b"Content-Length: %d\r\n\r\n" % len(nest) + nest)
+
+        assert client.answer()[0] == 400
+
 
 def test_what_was_refused_is_counted_and_logged_without_a_byte_of_it(server: Server, client: Client) -> None:
     """By its status alone: of a request that is none, nothing else is known."""

@@ -132,3 +132,38 @@ async def test_a_damaged_gzip_body_is_refused(client: httpx.AsyncClient) -> None
     response = await client.post(URL, content=gzip.compress(BODY)[:-1], headers=JSON | GZIP)
 
     assert refused(response, 400)["type"] == "urn:problem:malformed-body"
+
+
+def nested(nest: str, rows: int) -> Iterator[str]:
+    """Bodies of so many rows and one more, with a nest in every place that can hold a value."""
+    row = json.dumps(ROW)
+    before = f"{row}," * rows
+    envelope = f'{{"instances": [{before}{row}]'
+    for last in (nest, row.replace(": 60", f": {nest}"), row[:-1] + f', "more": {nest}}}'):
+        yield f'{{"instances": [{before}{last}]}}'
+    yield f'{envelope}, "parameters": {nest}}}'
+    yield f'{envelope}, "parameters": {{"coverage": {nest}}}}}'
+    yield f'{envelope}, "more": {nest}}}'
+    yield f'{{"more": {nest}, {envelope[1:]}}}'
+
+
+@pytest.mark.parametrize("rows", [0, 300], ids=["judged at once", "judged by columns"])
+@pytest.mark.parametrize("depth", [1, 101, 190, 210, 250_000])
+@pytest.mark.parametrize(("opening", "closing"), ["[]", ('{"a":', "}")], ids=["brackets", "braces"])
+async def test_a_nest_is_refused_wherever_it_lies(
+    client: httpx.AsyncClient, rows: int, depth: int, opening: str, closing: str
+) -> None:
+    """No valid body has one; beyond the parser's own depth nobody even looks at what it is."""
+    for body in nested(opening * depth + "1" + closing * depth, rows):
+        response = await client.post(URL, content=body, headers=JSON)
+
+        assert response.status_code in ((400,) if depth > 200 else (400, 422))
+        assert ("recursion limit" in response.json()["detail"]) == (depth > 200)
+
+
+async def test_brackets_in_a_string_are_no_nest(client: httpx.AsyncClient) -> None:
+    """They are a wrong value, which is said with its place."""
+    row = ROW | {"diagnosis": "[" * 250_000}
+    response = await client.post(URL, json={"instances": [row]})
+
+    refused(response, 422, "#/instances/0/diagnosis")
