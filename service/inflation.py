@@ -24,13 +24,11 @@ def inflate(body: bytes, most: int, ratio: float) -> bytes:
     parts, size = list[bytes](), 0
     for start in range(0, len(body), PIECE):
         piece = body[start : start + PIECE]
-        while True:
+        while piece:
             parts.append(_inflated(stream, piece))
             size += len(parts[-1])
             piece = stream.unconsumed_tail
             _bound(size, min(start + PIECE, len(body)) - len(piece), most, ratio)
-            if not piece and len(parts[-1]) < PIECE:
-                break
         if stream.eof:
             break
     if not stream.eof:

@@ -226,6 +226,16 @@ class TestHeads:
 
         refused(client, 408)
 
+    def test_who_has_been_answered_may_be_silent_for_longer(self, server: Server, client: Client) -> None:
+        """Longer than a head may take, which is when a connection without a byte is closed."""
+        client.send(LIVE)
+        assert client.answer()[0] == 200
+        with Client(server.url) as silent:
+            assert silent.rest() == b""
+        client.send(LIVE)
+
+        assert client.answer()[0] == 200
+
     def test_a_connection_without_a_byte_is_closed(self, client: Client) -> None:
         """Silently: nothing was asked."""
         assert client.rest() == b""
@@ -342,6 +352,19 @@ class TestBodies:
 
         client.flood(b" " * 2**18)
 
+    def test_nothing_is_done_for_who_was_told_that_the_connection_ends(
+        self, server: Server, client: Client
+    ) -> None:
+        """A request that follows a refused body is not begun."""
+        counted = re.compile(r'http_requests_total{.*predict",status="200"} (.*)')
+        before = counted.findall(httpx.get(f"{server.url}/metrics").text)
+        client.send(POST + b"Content-Length: %d\r\n\r\n" % (2**24 + 1))
+        assert client.answer()[0] == 413
+        client.send(b" " * (2**24 + 1) + WHOLE)
+        assert client.rest() == b""
+
+        assert before == counted.findall(httpx.get(f"{server.url}/metrics").text) != []
+
     def test_a_gigabyte_in_chunks_is_refused_when_it_has_become_too_much(self, client: Client) -> None:
         """After as many bytes as a body may have."""
         client.send(CHUNKED)
@@ -355,11 +378,13 @@ class TestBodies:
     def test_who_asks_whether_to_send_a_body_that_is_refused_is_told_so(
         self, client: Client, path: bytes
     ) -> None:
-        """Without a 100, and what follows is not taken for the body: the connection ends."""
+        """Without a 100, and the connection ends: what follows may be the body, or the next request."""
+        size = GIGABYTE if b"gate" in path else len(GATE)
         head = POST.replace(b"/models/and_gate/predict", path)
-        client.send(head + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % GIGABYTE)
+        client.send(head + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % size)
+        assert client.answer()[0] == (413 if b"gate" in path else 404)
+        client.send(GATE + WHOLE)
 
-        assert client.answer()[0] in (404, 413)
         assert client.rest() == b""
 
     def test_who_asks_whether_to_send_a_body_that_is_welcome_may(self, client: Client) -> None:
@@ -385,6 +410,14 @@ class TestBodies:
         assert client.answer()[0] == 404
 
         client.flood(b" " * 2**18)
+
+    def test_nonsense_in_a_body_that_nobody_reads_is_not_answered(self, client: Client) -> None:
+        """Its request has been: a second answer would be that to the next one."""
+        client.send(CHUNKED.replace(b"and_gate", b"nobody"))
+        assert client.answer()[0] == 404
+        client.send(b"MARKER\r\n")
+
+        assert client.rest() == b""
 
     def test_a_gzip_bomb_is_refused(self, server: Server) -> None:
         """A gigabyte of zeros in a megabyte."""

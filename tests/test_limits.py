@@ -12,7 +12,7 @@ import pytest
 from starlette.types import Message
 
 from rows import PROBLEM, refused
-from servers import client_of
+from servers import TIMEOUT_S, client_of
 from service.app import create_app
 from service.models import MODELS
 from service.registry import Registry
@@ -37,23 +37,23 @@ async def test_a_body_over_the_limit_is_refused_whether_announced_or_streamed(re
     async with client_of(create_app(Settings(max_body_bytes=1000), registry)) as client:
         announced = await client.post(URL, content=b" " * 1001, headers=JSON)
         streamed = await client.post(URL, content=chunks(100), headers=JSON)
-        at_once = await client.post(URL, content=chunks(2000), headers=JSON)
+        in_one = await client.post(URL, content=chunks(2000), headers=JSON)
         allowed = await client.post(URL, content=BODY, headers=JSON)
 
-    for response in (announced, streamed, at_once):
+    for response in (announced, streamed, in_one):
         assert "1,000 bytes" in refused(response, 413)["detail"]
         assert response.headers["connection"] == "close"
     assert allowed.status_code == 200
 
 
-async def sent(app: Any, *parts: bytes, gone: bool = False) -> list[Message]:
-    """What the app sends to a client whose body stops after these parts, or who then goes away."""
+async def sent(app: Any, *parts: bytes, gone: bool = False, whole: bool = False) -> list[Message]:
+    """What the app sends to a client whose body stops after these parts, is whole then, or who goes away."""
     messages: list[Message] = []
     rest: Iterator[bytes] = iter(parts)
 
     async def receive() -> Message:
         for part in rest:
-            return {"type": "http.request", "body": part, "more_body": True}
+            return {"type": "http.request", "body": part, "more_body": not whole}
         if gone:
             return {"type": "http.disconnect"}
         await asyncio.Event().wait()
@@ -63,7 +63,8 @@ async def sent(app: Any, *parts: bytes, gone: bool = False) -> list[Message]:
         messages.append(message)
 
     scope = {"type": "http", "method": "POST", "path": URL, "query_string": b""}
-    await app(scope | {"headers": [(b"content-type", b"application/json")]}, receive, send)
+    async with asyncio.timeout(TIMEOUT_S / 6):
+        await app(scope | {"headers": [(b"content-type", b"application/json")]}, receive, send)
     return messages
 
 
@@ -79,6 +80,14 @@ async def test_a_body_that_does_not_end_in_time_gets_408(
     assert headers[b"content-type"] == PROBLEM.encode()
     assert headers[b"connection"] == b"close"
     assert json.loads(body["body"])["type"] == "urn:problem:slow-request"
+
+
+async def test_a_body_over_the_limit_that_comes_with_its_head_is_refused(registry: Registry) -> None:
+    """Without an announcement, as the chunks of a small enough body may come."""
+    app = create_app(Settings(max_body_bytes=1000), registry)
+
+    assert (await sent(app, b" " * 1001, whole=True))[0]["status"] == 413
+    assert (await sent(app, BODY, whole=True))[0]["status"] == 200
 
 
 @pytest.mark.parametrize("parts", [(), (BODY[:10],)])
