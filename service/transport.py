@@ -16,7 +16,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from service import problems
 from service.errors import HeadTooLarge, MalformedRequest, ServiceError, SlowRequest
 from service.routes import State
-from service.telemetry import Ended
+from service.security import headers
+from service.telemetry import NO_STORE, Ended
 
 # What is larger costs more to copy than to write by itself.
 LARGEST_JOINED = 64 * 1024
@@ -243,6 +244,8 @@ class JoiningProtocol(HttpToolsProtocol):
         fields = [
             *self.server_state.default_headers,
             *problem.raw_headers,
+            *headers(self._state.settings),
+            NO_STORE,
             (b"x-request-id", request_id.encode()),
         ]
         lines = [b"%s: %s\r\n" % field for field in fields]

@@ -5,20 +5,27 @@ import gzip
 import json
 import os
 from collections.abc import AsyncIterator, Iterator
+from threading import Event
 from typing import Any
 
 import httpx
 import pytest
 from starlette.types import Message
 
+from mean_servable import MeanServable
 from rows import PROBLEM, refused
 from servers import TIMEOUT_S, client_of
 from service.app import create_app
+from service.features import Matrix
 from service.models import MODELS
 from service.registry import Registry
 from service.settings import Settings
+from service.tasks import Outputs
 
 pytestmark = pytest.mark.anyio
+
+PREDICT = "/models/and_gate/predict"
+GATE = {"instances": [{"x1": 1, "x2": 1}]}
 
 URL = "/models/survival/predict"
 JSON = {"content-type": "application/json"}
@@ -176,3 +183,39 @@ async def test_brackets_in_a_string_are_no_nest(client: httpx.AsyncClient) -> No
     response = await client.post(URL, json={"instances": [row]})
 
     refused(response, 422, "#/instances/0/diagnosis")
+
+
+class Held(MeanServable):
+    """A servable that waits in each call until it is released."""
+
+    def __init__(self) -> None:
+        super().__init__(MODELS["and_gate"])
+        self.begun, self.released = Event(), Event()
+
+    def predict(self, matrix: Matrix) -> Outputs:
+        self.begun.set()
+        assert self.released.wait(timeout=30)
+        return super().predict(matrix)
+
+
+async def test_more_requests_than_may_be_get_429_and_health_checks_do_not() -> None:
+    """They are refused before anything of them is read, and come in again when there is room."""
+    servable = Held()
+    registry = Registry(MODELS)
+    registry.add(servable)
+    large = {"instances": GATE["instances"] * 1000}  # computed on a thread, so that the loop can answer
+    async with client_of(create_app(Settings(max_concurrent_requests=2), registry)) as client:
+        posts = [asyncio.create_task(client.post(PREDICT, json=large)) for _ in range(2)]
+        await asyncio.to_thread(servable.begun.wait, 30)
+        while client._transport.app.api.state.door.inside < 2:
+            await asyncio.sleep(0)
+
+        third = await client.post(PREDICT, content=b"[" * 1000)
+
+        assert refused(third, 429)["type"] == "urn:problem:overloaded"
+        assert third.headers["retry-after"]
+        for path in ("/health/live", "/metrics"):
+            assert (await client.get(path)).status_code == 200
+        servable.released.set()
+        assert [post.status_code for post in await asyncio.gather(*posts)] == [200, 200]
+        assert (await client.post(PREDICT, json=GATE)).status_code == 200

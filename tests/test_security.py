@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import ssl
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from mean_servable import MeanServable
 from rows import refused
 from servers import ROOT, TIMEOUT_S, Server, client_of
 from service import keys
-from service.__main__ import _settings
+from service.__main__ import _check, _settings
 from service.app import Service, create_app
 from service.models import MODELS
 from service.registry import Registry
@@ -463,7 +464,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 def refusal(capsys: pytest.CaptureFixture[str], *options: str) -> str:
     """The one line that a start with these options ends with, and with exit code 2."""
     with pytest.raises(SystemExit) as ended:
-        _settings(options)
+        _check(_settings(options))
     line = capsys.readouterr().err
 
     assert ended.value.code == 2
@@ -518,7 +519,7 @@ def test_a_store_without_its_package_ends_the_start_with_what_to_install(tmp_pat
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Keyring]]:
     """A real process with keys, of the gate alone, that logs all it can."""
     home = tmp_path_factory.mktemp("process")
-    (home / "and_gate").symlink_to(ROOT / "artifacts/and_gate")
+    shutil.copytree(ROOT / "artifacts/and_gate", home / "and_gate")
     ring = Keyring(home / "keys.json")
     options = ["--api-keys-file", str(ring.file), "--artifacts", str(home), "--log-level", "debug"]
     options += ["--max-body-bytes", "2000000"]
@@ -623,7 +624,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 def test_a_process_answers_over_tls_whoever_knows_its_authority(authority: Authority, tmp_path: Path) -> None:
     """The certificate is checked; large bodies pass both ways; browsers are told to come back by TLS only."""
-    (tmp_path / "and_gate").symlink_to(ROOT / "artifacts/and_gate")
+    shutil.copytree(ROOT / "artifacts/and_gate", tmp_path / "and_gate")
     files = ["--tls-certificate", str(authority.certificate), "--tls-key", str(authority.key)]
     many = {"instances": GATE["instances"] * 20_000}
     with Server(*files, "--artifacts", str(tmp_path)) as server:
