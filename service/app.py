@@ -1,6 +1,7 @@
 """Puts the parts together: settings and registry in, an ASGI application out."""
 
 import asyncio
+import faulthandler
 import logging
 import os
 import signal
@@ -107,6 +108,8 @@ def _state(settings: Settings, registry: Registry | None) -> State:
 
 def _prepare(registry: Registry, settings: Settings) -> None:
     """Choose the device, before TensorFlow's first operation."""
+    # Should TensorFlow's own code fail, the log says where: files and lines, and no value.
+    faulthandler.enable()
     # Several threads would share a product of few rows by its inner sums: slower, and rounded by company.
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     # Here and not above: tests of routes and problems need no TensorFlow.

@@ -138,6 +138,17 @@ def test_the_log_of_a_process_holds_no_value() -> None:
     assert "MARKER" not in text
 
 
+def test_a_crash_says_where_it_happened(tmp_path: Path) -> None:
+    """What ends the process beneath Python leaves its place in the log, and no value."""
+    shutil.copytree(ROOT / "artifacts/and_gate", tmp_path / "and_gate")
+    with Server("--artifacts", str(tmp_path)) as server:
+        assert server.stop(signal.SIGABRT) == -signal.SIGABRT
+
+    text = "".join(server.log)
+    assert "Fatal Python error: Aborted" in text
+    assert "uvicorn/server.py" in text
+
+
 def test_the_artifacts_folder_can_be_chosen(tmp_path: Path) -> None:
     """Another folder, another set of models; the log says what is missing in it."""
     shutil.copytree(ROOT / "artifacts/and_gate", tmp_path / "and_gate")
