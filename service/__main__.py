@@ -19,6 +19,9 @@ from service.settings import Settings
 from service.shutdown import CANCEL_AFTER_S
 from service.telemetry import SHARED, logging_config
 
+# Longer than a worker takes to load the artifacts on a busy machine.
+START_S = 120
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight are finished, then the process exits with 0."""
@@ -43,6 +46,8 @@ def _serve(settings: Settings) -> None:
     # uvicorn raises the signal again when it has shut down; that is a success, not a death by signal.
     signal.signal(signal.SIGTERM, _exit)
     signal.signal(signal.SIGINT, _exit)
+    # Until the artifacts are watched it would end the process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     uvicorn.run(
         "service.app:create_app",
         factory=True,
@@ -57,6 +62,7 @@ def _serve(settings: Settings) -> None:
         ws="none",  # there are none, and the server would log their paths and headers
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,
+        timeout_worker_healthcheck=START_S,  # at SIGHUP workers are replaced, one after another
         timeout_graceful_shutdown=CANCEL_AFTER_S,  # `shutdown` has waited before
     )
 

@@ -29,6 +29,7 @@ from service.shutdown import shutting_down
 from service.telemetry import RequestLog, Telemetry
 from service.warmup import warm_up
 from service.watch import Watch
+from service.workers import enlisted
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +146,9 @@ def _lifespan(settings: Settings, registry: Registry | None, offered: Sequence[A
             await warm_up(state.engine, state.registry, offered)
         for name, reason in state.registry.reasons().items():
             log.warning("not ready: %s: %s", name, reason)
-        leaving = shutting_down(state.door, settings.drain_grace_s, settings.shutdown_timeout_s)
+        leaving = shutting_down(
+            state.door, settings.drain_grace_s, settings.shutdown_timeout_s, settings.workers > 1
+        )
         async with leaving, _watching(state.watch, settings.model_poll_s):
             yield
         state.engine.close()
@@ -163,11 +166,12 @@ async def _watching(watch: Watch, seconds: float) -> AsyncIterator[None]:
         tasks.add(task := loop.create_task(watch.look()))
         task.add_done_callback(tasks.discard)
 
-    # Several workers are restarted at SIGHUP by uvicorn, one after another. Tests serve on other threads.
+    # Tests serve on other threads.
     if threading.current_thread() is threading.main_thread():
         loop.add_signal_handler(signal.SIGHUP, look)
     try:
-        yield
+        with enlisted():
+            yield
     finally:
         for task in tasks:
             task.cancel()

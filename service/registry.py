@@ -6,7 +6,7 @@ served of a model is one object, replaced as a whole: a request that has begun k
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -61,18 +61,24 @@ NEWEST = 2
 class Served:
     """What is served of one model at a moment: versions, newest first, and the labels that point at them.
 
-    `desired` is the version that would answer if all that is in the folder were right.
+    `desired` is the version that would answer if all that is in the folder were right; `promoted` whether a
+    label says so.
     """
 
     versions: Mapping[int, Servable] = field(default_factory=dict)
     labels: Mapping[str, int] = field(default_factory=dict)
     desired: int | None = None
+    promoted: bool = False
 
     @cached_property
     def answering(self) -> Servable | None:
-        """The version that answers if none is named: the stable one, else the newest."""
-        stable = self.versions.get(self.labels.get(STABLE, 0))
-        return stable or next(iter(self.versions.values()), None)
+        """The version that answers if none is named: the stable one, else the newest.
+
+        None where the stable one cannot be served: nobody has promoted another.
+        """
+        if self.promoted:
+            return self.versions.get(self.labels.get(STABLE, 0))
+        return next(iter(self.versions.values()), None)
 
 
 class Registry:
@@ -85,13 +91,15 @@ class Registry:
         self.rejected: dict[str, dict[int, str]] = {name: {} for name in models}
         self._served = {name: Served() for name in models}
         self._prints: dict[tuple[str, int], Print | None] = {}
+        self._lost: set[str] = set()
 
     def scan(self, root: Path, load: Load) -> bool:
         """Make what is served be what stands below `root`; return whether anything was changed.
 
         Served are the NEWEST versions that can be, and those with a label. A version that is rejected stays
         out, named with why, and is tried again when its folder has changed. Those that are no longer wanted
-        are let go once their successors are there; the last one of a model stays, whatever its folder says.
+        are let go once their successors are there. A label whose new version cannot be served stays with its
+        old one; and the last versions of a model stay with their labels, whatever its folder says.
         """
         changed = [self._scanned(name, root / name, load) for name in self.models]
         return any(changed)
@@ -107,27 +115,76 @@ class Registry:
     def _scan(self, name: str, home: Path, load: Load) -> bool:
         before, folders = self._served[name], version_folders(home)
         pointing = self._labels(name, home, before.labels)
+        kept = self._kept(name, folders, {*pointing.values()}, before, load)
+        if not kept and before.versions:
+            self._lose(name, "there is no version in its folder that can be served; what was served goes on")
+            return False
+        self._lost.discard(name)
+        # Until a label's new version can be served it stays where it was: nobody has promoted another.
+        stayed = {STABLE: before.answering.version} if before.answering else {}
+        stayed |= before.labels
+        moved = {
+            label: version if version in kept else stayed.get(label, 0) for label, version in pointing.items()
+        }
+        kept |= {
+            version: before.versions[version] for version in moved.values() if version in before.versions
+        }
+        self._forget_rejections(name, folders, pointing, kept)
+        self._serve(
+            name,
+            Served(
+                MappingProxyType(dict(sorted(kept.items(), reverse=True))),
+                {label: version for label, version in moved.items() if version in kept},
+                pointing.get(STABLE) or max(folders, default=None),
+                STABLE in pointing,
+            ),
+        )
+        return before != self._served[name]
+
+    def _kept(
+        self, name: str, folders: Mapping[int, Path], labelled: Collection[int], before: Served, load: Load
+    ) -> dict[int, Servable]:
+        """The newest versions that can be served, and the labelled ones; loaded where they were not."""
         kept: dict[int, Servable] = {}
-        newest = 0
         for version in sorted(folders, reverse=True):
-            if newest < NEWEST or version in pointing.values():
+            if len(kept) < NEWEST or version in labelled:
                 found = before.versions.get(version) or self._loaded(name, version, folders[version], load)
                 if found:
                     kept[version] = found
-                    newest += 1
-        self.rejected[name] = {
-            version: why for version, why in self.rejected[name].items() if version in folders
-        }
-        versions = kept or dict(before.versions)
-        desired = pointing.get(STABLE) or max(folders, default=None)
-        self._served[name] = Served(
-            MappingProxyType(versions),
-            {label: version for label, version in pointing.items() if version in versions},
-            desired,
-        )
-        for version in before.versions.keys() - versions.keys():
+        return kept
+
+    def _lose(self, name: str, why: str) -> None:
+        """Say once that a model goes on without its folder."""
+        if name not in self._lost:
+            log.error("%s: %s", name, why)
+        self._lost.add(name)
+
+    def _forget_rejections(
+        self,
+        name: str,
+        folders: Collection[int],
+        pointing: Mapping[str, int],
+        kept: Collection[int],
+    ) -> None:
+        """Keep the reasons of what is still there, and say of labels that point at nothing."""
+        reasons = {version: why for version, why in self.rejected[name].items() if version in folders}
+        for label, version in pointing.items():
+            if version not in folders and version not in kept:
+                reasons[version] = f"the label `{label}` points at it, and there is no such version"
+                if version not in self.rejected[name]:
+                    log.error(
+                        "%s: the label %s points at version %d, which is not there", name, label, version
+                    )
+        self.rejected[name] = reasons
+
+    def _serve(self, name: str, served: Served) -> None:
+        """Replace what is served of a model, and say what that changes."""
+        before, self._served[name] = self._served[name], served
+        for version in before.versions.keys() - served.versions.keys():
             log.info("retired %s version %d", name, version)
-        return before != self._served[name]
+        if before.answering is not served.answering or before.desired != served.desired:
+            answering = served.answering.version if served.answering else "no version"
+            log.info("%s: %s answers, desired is %s", name, answering, served.desired)
 
     def _labels(self, name: str, home: Path, before: Mapping[str, int]) -> Mapping[str, int]:
         """The labels in the folder; those of before where it holds none that can be read."""
@@ -153,7 +210,7 @@ class Registry:
             # One damaged version must not keep the others from being served.
             self._reject(name, version, f"it could not be loaded ({type(error).__name__}: {error})", found)
         else:
-            self.rejected[name].pop(version, None)
+            self.rejected[name] = {one: why for one, why in self.rejected[name].items() if one != version}
             log.info("serving %s version %d", name, version)
             return servable
         return None
@@ -161,7 +218,8 @@ class Registry:
     def _reject(self, model: str, version: int, reason: str, found: Print | None) -> None:
         if self.rejected[model].get(version) != reason:
             log.error("rejected %s version %d: %s", model, version, reason)
-        self.rejected[model][version] = reason
+        # Replaced and not changed: the loop may be reading it.
+        self.rejected[model] = {**self.rejected[model], version: reason}
         self._prints[model, version] = found
 
     def add(self, servable: Servable, *labelled: str) -> None:
@@ -169,7 +227,10 @@ class Registry:
         served = self._served[servable.spec.name]
         versions = dict(sorted([*served.versions.items(), (servable.version, servable)], reverse=True))
         pointing = {**served.labels, **dict.fromkeys(labelled, servable.version)}
-        self._served[servable.spec.name] = Served(versions, pointing, pointing.get(STABLE) or max(versions))
+        stable = pointing.get(STABLE)
+        self._served[servable.spec.name] = Served(
+            versions, pointing, stable or max(versions), stable is not None
+        )
 
     def served(self, model: str) -> Served:
         """What is served of a model. Raises UnknownModel."""
@@ -212,7 +273,7 @@ class Registry:
             name: "; ".join(f"version {version}: {why}" for version, why in self.rejected[name].items())
             or "there is no version of it in the artifacts folder"
             for name, served in self._served.items()
-            if not served.versions
+            if served.answering is None
         }
 
     @property

@@ -19,7 +19,7 @@ from service.actions import NAMES, Action
 from service.card import Card, card
 from service.catalogue import Catalogue, ModelDescription, catalogue, describe
 from service.engine import Engine
-from service.errors import CallerGone, NotReady, ServiceError, ShuttingDown, UnknownDrawing
+from service.errors import CallerGone, DeadlineExceeded, NotReady, ServiceError, ShuttingDown, UnknownDrawing
 from service.limits import Door, Stage
 from service.openapi import JSON, described
 from service.problems import Problem
@@ -29,6 +29,7 @@ from service.settings import Settings
 from service.spec import ModelSpec
 from service.telemetry import Telemetry
 from service.watch import Watch
+from service.workers import tell_others
 
 # A pattern and not int, which would take " 1", "+1" and "1.0" for version 1.
 Version = Annotated[
@@ -249,9 +250,15 @@ def service_routes() -> APIRouter:
         tags=["service"],
         summary="Look at the artifacts now; what is served then",
         response_model=Catalogue,
+        responses=_problems(504),
     )
     async def reload(request: Request) -> Response:
-        await request.app.state.watch.look()
+        tell_others()
+        try:
+            async with asyncio.timeout(request.app.state.settings.request_timeout_s):
+                await request.app.state.watch.look()
+        except TimeoutError:
+            raise DeadlineExceeded from None
         return _json(catalogue(_state(request)[0]))
 
     @router.get("/metrics", tags=["service"], summary="Metrics for Prometheus", response_class=Response)

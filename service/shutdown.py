@@ -57,8 +57,14 @@ class Shutdown:
 
 
 @asynccontextmanager
-async def shutting_down(door: Door, grace_s: float, timeout_s: float) -> AsyncIterator[None]:
-    """Come before the server's own handlers of SIGTERM and SIGINT; the same signal twice ends it at once."""
+async def shutting_down(
+    door: Door, grace_s: float, timeout_s: float, supervised: bool
+) -> AsyncIterator[None]:
+    """Come before the server's own handlers of SIGTERM and SIGINT; a second signal ends it at once.
+
+    Ctrl-C reaches a worker twice, as SIGINT from the terminal and as SIGTERM from what supervises it: there
+    only the same signal counts as a second one.
+    """
     # Tests serve on other threads, or without a server whose handlers could be called.
     server = signal.getsignal(signal.SIGTERM)
     if threading.current_thread() is not threading.main_thread() or not callable(server):
@@ -69,9 +75,8 @@ async def shutting_down(door: Door, grace_s: float, timeout_s: float) -> AsyncIt
     seen = set[int]()
 
     def received(number: int) -> None:
-        if number in seen:
-            server(signal.SIGTERM, None)
-            server(signal.SIGINT, None)  # to uvicorn: wait for nobody
+        if number in seen or (seen and not supervised):
+            _leave_at_once(server)
         seen.add(number)
         shutdown.begin(number)
 
@@ -84,3 +89,9 @@ async def shutting_down(door: Door, grace_s: float, timeout_s: float) -> AsyncIt
         for number, handler in before.items():
             loop.remove_signal_handler(number)
             signal.signal(number, handler)
+
+
+def _leave_at_once(server: Handler) -> None:
+    """What uvicorn takes for impatience: SIGINT once it is already leaving."""
+    server(signal.SIGTERM, None)
+    server(signal.SIGINT, None)

@@ -42,6 +42,7 @@ class Watch:
         self._changed = changed
         self._settled = settled
         self._one = asyncio.Lock()
+        self._next: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
         """Scan for the first time, while nobody is served yet. Raises what the scan raises."""
@@ -50,8 +51,15 @@ class Watch:
         settle_heap()
 
     async def look(self) -> None:
-        """Scan now. What fails in a way that nobody thought of is logged: the next scan may not."""
+        """Scan, beginning now or when the scan that runs has ended; whoever else waits for that waits too."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._look())
+        await asyncio.shield(self._next)
+
+    async def _look(self) -> None:
+        """Scan. What fails in a way that nobody thought of is logged: the next scan may not."""
         async with self._one:
+            self._next = None
             try:
                 if await asyncio.to_thread(self._scan):
                     self._changed()

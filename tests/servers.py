@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from threading import Thread
 import httpx
 
 from service.app import Service
+from service.manifest import Manifest
 
 ROOT = Path(__file__).parent.parent
 TIMEOUT_S = 60
@@ -34,6 +36,15 @@ def eventually(fact: Callable[[], bool]) -> None:
     while not fact():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.02)
+
+
+def publish(artifacts: Path, version: int) -> Path:
+    """Publish the committed gate once more, as this version, as training does: whole, by a rename."""
+    newest = max((ROOT / "artifacts" / "and_gate").iterdir(), key=lambda path: int(path.name))
+    home = artifacts / "and_gate"
+    partial = shutil.copytree(newest, home / f".{version}")
+    Manifest.read(partial).model_copy(update={"version": version}).write(partial)
+    return partial.rename(home / str(version))
 
 
 class Server:

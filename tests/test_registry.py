@@ -138,14 +138,69 @@ def gates() -> Registry:
 def test_the_stable_version_answers_and_the_newest_without_one(
     tmp_path: Path, home: Path, gates: Registry
 ) -> None:
-    """Moving the label is all that a rollback takes; one of no version points nowhere."""
+    """Moving the label is all that a rollback takes."""
     publish(home, 1, 2, 3)
-    for label, answering in ((1, 1), (3, 3), (None, 3), (7, 3)):
+    for label, answering in ((1, 1), (3, 3), (None, 3), (2, 2)):
         labels.write(home, {"stable": label} if label else {})
         gates.scan(tmp_path, arithmetic)
 
         assert gates.servable("and_gate").version == answering
         assert gates.served("and_gate").desired == (label or 3)
+
+
+@pytest.mark.parametrize("wrong", [2, 9])
+def test_a_label_stays_where_it_was_until_its_new_version_can_be_served(
+    tmp_path: Path, home: Path, gates: Registry, wrong: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Damaged or not there: the newest was never promoted, and must not answer for it."""
+    publish(home, 2, 3, 4)
+    (home / "2" / "broken").write_text("a flipped byte")
+    labels.write(home, {"stable": 3, "canary": 4})
+    gates.scan(tmp_path, arithmetic)
+    labels.write(home, {"stable": wrong, "canary": wrong})
+    gates.scan(tmp_path, arithmetic)
+    served = gates.served("and_gate")
+
+    assert gates.servable("and_gate").version == 3
+    assert (served.labels, served.desired) == ({"stable": 3, "canary": 4}, wrong)
+    assert wrong in gates.rejected["and_gate"]
+    assert "and_gate: 3 answers, desired is" in caplog.text or f"version {wrong}" in caplog.text
+
+    (home / "2" / "broken").unlink()
+    labels.write(home, {"stable": 2})
+    gates.scan(tmp_path, arithmetic)
+
+    assert gates.servable("and_gate").version == 2
+    assert gates.rejected == {"and_gate": {}}
+
+
+def test_a_first_label_of_a_version_that_is_not_there_changes_nothing(
+    tmp_path: Path, home: Path, gates: Registry
+) -> None:
+    """What answered goes on."""
+    publish(home, 1, 2)
+    gates.scan(tmp_path, arithmetic)
+    labels.write(home, {"stable": 7})
+    gates.scan(tmp_path, arithmetic)
+
+    assert gates.servable("and_gate").version == 2
+    assert gates.rejected["and_gate"] == {7: "the label `stable` points at it, and there is no such version"}
+
+
+def test_at_the_start_nothing_answers_for_a_stable_version_that_cannot_be_served(
+    tmp_path: Path, home: Path, gates: Registry
+) -> None:
+    """Not ready, with the reason, rather than an answer from a version that nobody promoted."""
+    publish(home, 1, 2)
+    (home / "1" / "broken").write_text("a flipped byte")
+    labels.write(home, {"stable": 1})
+    gates.scan(tmp_path, arithmetic)
+
+    assert not gates.ready
+    assert gates.reasons() == {"and_gate": "version 1: a flipped byte"}
+    assert gates.servable("and_gate", 2).version == 2
+    with pytest.raises(NotReady):
+        gates.servable("and_gate")
 
 
 def test_the_two_newest_versions_and_those_with_a_label_are_served(
@@ -277,16 +332,20 @@ def test_older_versions_answer_for_as_many_newer_ones_as_are_rejected(
 
 
 def test_the_last_version_goes_on_answering_when_its_folder_is_gone(
-    tmp_path: Path, home: Path, gates: Registry
+    tmp_path: Path, home: Path, gates: Registry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An emptied volume takes no service down that was ready."""
+    """An emptied volume takes no service down that was ready, nor moves a label; it is said once."""
     publish(home, 1, 2)
+    labels.write(home, {"stable": 1})
     gates.scan(tmp_path, arithmetic)
     shutil.rmtree(home)
-    gates.scan(tmp_path, arithmetic)
+    for _ in range(2):
+        gates.scan(tmp_path, arithmetic)
 
     assert gates.ready
-    assert gates.servable("and_gate").version == 2
+    assert gates.servable("and_gate").version == gates.servable("and_gate", "stable").version == 1
+    assert gates.served("and_gate").desired == 1
+    assert caplog.text.count("what was served goes on") == 1
 
 
 @pytest.mark.parametrize(

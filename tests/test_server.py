@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from rows import document
-from servers import ROOT, TIMEOUT_S, Server
+from servers import ROOT, TIMEOUT_S, Server, eventually, publish
 from service.actions import NAMES
 from service.models import MODELS
 
@@ -175,6 +175,40 @@ def test_workers_answer_from_several_processes_and_count_together() -> None:
     for page in pages:
         assert 'http_requests_total{method="POST",route="/models/and_gate/predict",status="200"} 40.0' in page
         assert re.search(r'model_rows_total{action="predict",model="and_gate",version="\d+"} 120.0', page)
+
+
+def test_a_reload_reaches_every_worker(tmp_path: Path) -> None:
+    """Whichever is asked tells the others; nobody polls."""
+    home = tmp_path / "and_gate"
+    shutil.copytree(ROOT / "artifacts/and_gate", home)
+    newest = max(int(path.name) for path in home.iterdir())
+    body = {"instances": [dict(MODELS["and_gate"].example)]}
+    with Server("--artifacts", str(tmp_path), "--model-poll-s", "0", workers=2) as server:
+
+        def versions() -> set[int]:
+            url = f"{server.url}/models/and_gate/predict"
+            return {httpx.post(url, json=body).json()["version"] for _ in range(20)}
+
+        publish(tmp_path, newest + 1)
+        assert versions() == {newest}
+        httpx.post(f"{server.url}/admin/reload")
+        eventually(lambda: versions() == {newest + 1})
+        assert server.stop() == 0
+
+
+def test_a_reload_that_comes_too_early_ends_nothing(tmp_path: Path) -> None:
+    """SIGHUP from the start of the process on, until it answers."""
+    shutil.copytree(ROOT / "artifacts/and_gate", tmp_path / "and_gate")
+    command = [sys.executable, "-m", "service", "--port", "0", "--artifacts", str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        for line in process.stderr:
+            process.send_signal(signal.SIGHUP)
+            if "startup complete" in line:
+                break
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(TIMEOUT_S) == 0
 
 
 def test_help_shows_every_setting_and_an_example() -> None:

@@ -88,13 +88,14 @@ def test_what_takes_too_long_does_not_keep_it(gate: list[str]) -> None:
         assert server.stop() == 0
 
 
-def test_a_second_signal_waits_for_nobody(gate: list[str]) -> None:
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_waits_for_nobody(gate: list[str], second: signal.Signals) -> None:
     """The operator has lost patience."""
     with Server(*gate, "--shutdown-timeout-s", "600") as server, begun(server):
         server.process.send_signal(signal.SIGTERM)
         eventually(lambda: post(server).status_code == 503)
 
-        assert server.stop(signal.SIGTERM) == 0
+        assert server.stop(second) == 0
 
 
 def test_workers_leave_alike(gate: list[str]) -> None:

@@ -5,26 +5,17 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import httpx
 import pytest
 
-from servers import ROOT, Server, eventually
-from service.manifest import Manifest
+from servers import Server, eventually, publish
 from service.watch import Watch
 
 pytestmark = pytest.mark.anyio
 PATIENCE_S = 30
 ROW = {"instances": [{"x1": 1, "x2": 1}]}
-
-
-def publish(artifacts: Path, version: int) -> Path:
-    """Publish the committed gate once more, as this version, as training does: whole, by a rename."""
-    newest = max((ROOT / "artifacts" / "and_gate").iterdir(), key=lambda path: int(path.name))
-    home = artifacts / "and_gate"
-    partial = shutil.copytree(newest, home / f".{version}")
-    Manifest.read(partial).model_copy(update={"version": version}).write(partial)
-    return partial.rename(home / str(version))
 
 
 def nothing() -> None:
@@ -95,6 +86,28 @@ async def test_a_scan_that_fails_is_said_and_the_next_one_is_made() -> None:
     polling.cancel()
 
     assert len(scans) >= 2
+
+
+async def test_those_who_ask_while_a_scan_runs_share_the_next_one() -> None:
+    """A crowd that reloads costs two scans, and each waits for one that began after it had asked."""
+    scans: list[int] = []
+    begun, may_end = Event(), Event()
+
+    def scan() -> bool:
+        scans.append(1)
+        begun.set()
+        assert may_end.wait(PATIENCE_S)
+        return False
+
+    watch = Watch(scan, nothing, nothing)
+    first = asyncio.create_task(watch.look())
+    await asyncio.to_thread(begun.wait, PATIENCE_S)
+    crowd = [asyncio.create_task(watch.look()) for _ in range(50)]
+    await asyncio.sleep(0)
+    may_end.set()
+    await asyncio.gather(first, *crowd)
+
+    assert len(scans) == 2
 
 
 async def test_nobody_is_told_of_a_scan_that_changed_nothing() -> None:
