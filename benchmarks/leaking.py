@@ -3,11 +3,10 @@
 python -m benchmarks.leaking --port 9140
 """
 
-from pathlib import Path
+from typing import Any
 
 from service import servable
 from service.__main__ import main
-from service.spec import ModelSpec
 
 KEPT: list[servable.SavedModelServable] = []
 
@@ -15,9 +14,9 @@ KEPT: list[servable.SavedModelServable] = []
 class Kept(servable.SavedModelServable):
     """A servable that is never freed."""
 
-    def __init__(self, folder: Path, spec: ModelSpec) -> None:
+    def __init__(self, *arguments: Any, **named: Any) -> None:
         """Load it, and keep it."""
-        super().__init__(folder, spec)
+        super().__init__(*arguments, **named)
         KEPT.append(self)
 
 
