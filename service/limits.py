@@ -10,10 +10,11 @@ from functools import partial
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import problems
-from service.errors import Overloaded, ServiceError, ShuttingDown
+from service.errors import Overloaded, ShuttingDown
 
 # Who watches the service must be answered most of all when nobody else is.
 ALWAYS = frozenset({"/health/live", "/health/ready", "/metrics"})
+TOO_MANY = "Too many requests are being answered; send this one again a little later."
 
 
 class Stage(IntEnum):
@@ -43,6 +44,8 @@ class Limits:
         self.app = app
         self.door = door
         self.most = most
+        self._full = problems.Prepared(Overloaded(TOO_MANY))
+        self._closed = problems.Prepared(ShuttingDown())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it before anything of it is read."""
@@ -53,18 +56,14 @@ class Limits:
         if door.stage:
             send = partial(_closing, send)
         if (door.inside >= self.most or door.stage == Stage.CLOSED) and scope["path"] not in ALWAYS:
-            await problems.of(scope, self._refusal())(scope, receive, send)
+            refusal = self._closed if door.stage == Stage.CLOSED else self._full
+            await refusal(scope, receive, send)
             return
         door.inside += 1
         try:
             await self.app(scope, receive, send)
         finally:
             door.inside -= 1
-
-    def _refusal(self) -> ServiceError:
-        if self.door.stage == Stage.CLOSED:
-            return ShuttingDown()
-        return Overloaded("Too many requests are being answered; send this one again a little later.")
 
 
 async def _closing(send: Send, message: Message) -> None:

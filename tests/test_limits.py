@@ -210,10 +210,13 @@ async def test_more_requests_than_may_be_get_429_and_health_checks_do_not() -> N
         while client._transport.app.api.state.door.inside < 2:
             await asyncio.sleep(0)
 
-        third = await client.post(PREDICT, content=b"[" * 1000)
+        third, fourth = [await client.post(PREDICT, content=b"[" * 1000) for _ in range(2)]
 
         assert refused(third, 429)["type"] == "urn:problem:overloaded"
         assert third.headers["retry-after"]
+        for refusal in (third, fourth):  # each is an occurrence of its own, in the log too
+            assert refusal.json()["instance"] == f"urn:request:{refusal.headers['x-request-id']}"
+        assert third.json()["instance"] != fourth.json()["instance"]
         for path in ("/health/live", "/metrics"):
             assert (await client.get(path)).status_code == 200
         servable.released.set()
