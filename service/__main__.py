@@ -58,6 +58,7 @@ def _serve(settings: Settings) -> None:
         access_log=False,
         server_header=False,
         http="service.transport:JoiningProtocol",
+        loop="auto" if sys.platform == "win32" else "service.listening:new_loop",
         proxy_headers=False,  # anybody can send them, and the rate limit counts addresses
         ws="none",  # there are none, and the server would log their paths and headers
         ssl_certfile=settings.tls_certificate,

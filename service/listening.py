@@ -1,0 +1,68 @@
+"""How connections come in: as many as are waiting, up to a bound, in each turn of the event loop.
+
+libuv accepts one a turn. A turn of a busy service takes milliseconds, so that a crowd of new clients waited
+for many seconds, unseen by limits and deadlines, while those inside were answered in time. Knows uvloop.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import uvloop
+
+# Few enough to leave some to the other workers.
+AT_ONCE = 32
+
+
+class Loop(uvloop.Loop):
+    """uvloop's event loop, whose servers accept several connections in one turn."""
+
+    async def create_server(
+        self, protocol_factory: Callable[[], asyncio.BaseProtocol], *args: Any, **options: Any
+    ) -> Any:
+        """Listen as uvloop does, and see who else is waiting whenever somebody came."""
+        secured = {name: options[name] for name in ("ssl",) if name in options}
+        soon = False
+
+        def accepted() -> asyncio.BaseProtocol:
+            nonlocal soon
+            if not soon:
+                soon = True
+                self.call_soon(accept)
+            return protocol_factory()
+
+        def accept() -> None:
+            nonlocal soon
+            soon = False
+            for listener in server.sockets:
+                for connection in _waiting(listener.fileno()):
+                    connecting = self.connect_accepted_socket(protocol_factory, connection, **secured)
+                    tasks.add(task := self.create_task(connecting))
+                    task.add_done_callback(tasks.discard)
+
+        tasks = set[asyncio.Task[Any]]()
+        server: Any = await super().create_server(accepted, *args, **options)
+        return server
+
+
+def _waiting(listening: int) -> list[socket.socket]:
+    """The connections that wait to be accepted, at most AT_ONCE of them."""
+    connections: list[socket.socket] = []
+    if listening < 0:
+        return connections  # it was closed meanwhile
+    with socket.socket(fileno=os.dup(listening)) as listener:
+        listener.setblocking(False)
+        try:
+            while len(connections) < AT_ONCE:
+                connections.append(listener.accept()[0])
+                connections[-1].setblocking(False)
+        except OSError:  # nobody waits any more, or there are no more files
+            pass
+    return connections
+
+
+def new_loop() -> Loop:
+    """An event loop for uvicorn."""
+    return Loop()
