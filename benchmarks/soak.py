@@ -17,12 +17,14 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from benchmarks import reloads, restarts
+from benchmarks import fuzz, overload, reloads, restarts
 
 PARTS: dict[str, Callable[[argparse.Namespace], dict[str, object]]] = {
     "reloads": lambda asked: reloads.measure(asked.reloads, asked.output),
     "leak": lambda asked: caught(reloads.measure(asked.reloads, asked.output, leaking=True)),
     "restarts": lambda asked: restarts.measure(asked.restarts, asked.output),
+    "fuzz": lambda asked: fuzz.measure(asked.requests, output=asked.output),
+    "overload": lambda asked: overload.measure(asked.seconds, asked.output),
 }
 
 
@@ -34,6 +36,8 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", type=_part, help=f"of {', '.join(PARTS)}; by default all")
     parser.add_argument("--reloads", type=int, default=100)
     parser.add_argument("--restarts", type=int, default=50)
+    parser.add_argument("--requests", type=int, default=10_000, help="to fuzz with, beside schemathesis' own")
+    parser.add_argument("--seconds", type=float, default=60, help="of overload")
     parser.add_argument("--output", type=Path, default=Path("runs/soak"), help="folder of logs and figures")
     asked = parser.parse_args()
     asked.output.mkdir(parents=True, exist_ok=True)

@@ -100,7 +100,7 @@ class Settings(BaseSettings):
         description="rows that may wait or be computed at a time; beyond: 429 (MAX_WAITING_ROWS)",
     )
     max_concurrent_requests: int = Field(
-        1000,
+        256,
         ge=1,
         description="requests that are answered at a time; beyond: 429 (MAX_CONCURRENT_REQUESTS)",
     )
