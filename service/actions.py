@@ -4,7 +4,7 @@ Knows no HTTP: an action is a judge of requests, a use case and the type of its 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -15,6 +15,7 @@ from service.inference import Job
 from service.judge import Instances, Judge
 from service.parameters import what_if_parameters
 from service.protocol import (
+    MAX_ROWS,
     EvaluateRequest,
     ExplainRequest,
     ExplainResponse,
@@ -37,7 +38,8 @@ class Action:
     """One thing that a model can be asked to do.
 
     Of a `shared` one small requests are computed together. `listed` is the last field of an answer whose
-    other fields are the same for any of the instances, so that it can be made slice by slice.
+    other fields are the same for any of the instances, so that it can be made slice by slice. `rows_of`
+    says about how many rows a body holds, before it is read, where it is not one of ours.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Action:
     response: type[BaseModel]
     shared: bool = False
     listed: str | None = None
+    rows_of: Callable[[bytes], int] | None = None
 
 
 def actions(spec: ModelSpec) -> tuple[Action, ...]:
@@ -74,3 +77,19 @@ def actions(spec: ModelSpec) -> tuple[Action, ...]:
         Action("evaluate", "Measure the model on labelled rows", evaluate, inference.evaluate, evaluation),
         Action("explain", "Say what moved each answer", explain, inference.explain, ExplainResponse),
     )  # fmt: skip
+
+
+def raw(predict: Action, name: str) -> Action:
+    """What a dialect asks of the same model under a name of its own: the graph's outputs (`inference.raw`).
+
+    Its reader returns `Asked` with `inference.Raw` for the options. Calls are shared with `predict`.
+    """
+    width = len(predict.judge.spec.features)
+    return replace(
+        predict, name=name, job=inference.raw, listed=None, rows_of=lambda body: _rows_of(body, width)
+    )
+
+
+def _rows_of(body: bytes, width: int) -> int:
+    """About how many rows of so many numbers a body holds: as if each number took four bytes."""
+    return min(len(body) // (4 * width) + 1, MAX_ROWS)

@@ -17,13 +17,14 @@ from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
-from service import __version__, openapi, problems, security
+from service import __version__, dialects, openapi, problems, security
 from service.actions import Action, actions
 from service.engine import Engine
+from service.exchange import State
 from service.limits import Door, Limits
 from service.models import MODELS
 from service.registry import Registry
-from service.routes import Shortcuts, State, model_routes, service_routes, unknown_model_routes
+from service.routes import Shortcuts, model_routes, service_routes, unknown_model_routes
 from service.settings import Settings
 from service.shutdown import shutting_down
 from service.telemetry import RequestLog, Telemetry
@@ -78,6 +79,8 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
     for name, spec in models.items():
         api.include_router(model_routes(spec, offered[name]))
     api.include_router(unknown_model_routes())
+    # The first action is predict: what a dialect asks is computed together with it.
+    dialects.mount(api, {name: few[0] for name, few in offered.items()})
     problems.install(api)
     api.add_middleware(problems.LastResort)
     _complete_openapi(api, [action.judge.request for action in flat])

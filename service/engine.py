@@ -9,23 +9,23 @@ Knows asyncio and threads; knows nothing of HTTP or TensorFlow.
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
 from threading import Event
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from service.actions import Action
 from service.batching import Caller, Coalescer
 from service.errors import CallerGone, DeadlineExceeded, Overloaded
-from service.inference import ANSWERS, CALL_ROWS, Job, together
+from service.inference import CALL_ROWS, Job, columns_of, together
 from service.judge import Asked, small
 from service.protocol import MAX_ROWS
 from service.registry import Servable
-from service.tasks import Columns
+from service.tasks import Columns, Outputs
 
 # They share Python's lock with the loop: with more of them neither they nor the loop would be faster.
 THREADS = 4
@@ -36,7 +36,7 @@ Read = Callable[[bytes], Asked]
 
 
 class Answer(NamedTuple):
-    """An answer's JSON, and how many instances it answers."""
+    """An answer's bytes, JSON unless it is a dialect's, and how many instances it answers."""
 
     body: bytes
     instances: int
@@ -61,7 +61,9 @@ class Engine:
         """
         if not action.shared or not small(body):
             return await self._beside(
-                lambda stop: _large(action, servable, read(body), stop), rows_of(body), caller
+                lambda stop: _large(action, servable, read(body), stop),
+                (action.rows_of or rows_of)(body),
+                caller,
             )
         asked = instances, parameters = read(body)
         rows = instances.rows * parameters.rows_each
@@ -74,7 +76,7 @@ class Engine:
             answers = await self._coalescer(servable)([(codes, job.coverage) for codes in job.cells], caller)
         finally:
             self._free += taken
-        return Answer(job.answer({ANSWERS: answers}), instances.rows)
+        return Answer(job.answer(columns_of(answers)), instances.rows)
 
     def keep(self, servables: Collection[Servable]) -> None:
         """Keep nothing for other versions than these from now on; what they are computing is finished."""
@@ -143,14 +145,21 @@ def _large(action: Action, servable: Servable, asked: Asked, stop: Event) -> Ans
     return Answer(_joined(pieces, action.listed) if action.listed else pieces[0], instances.rows)
 
 
-def _columns(job: Job, stop: Event) -> Columns:
+def _columns(job: Job, stop: Event) -> Columns | Outputs:
     """The columns of a job, call by call and put together. Raises CallerGone when it is to stop."""
-    parts: list[Columns] = []
+    parts: list[Columns | Outputs] = []
     for start in range(0, len(job.cells), job.rows):
         if stop.is_set():
             raise CallerGone
         parts.append(job.compute(np.asarray(job.cells[start : start + job.rows], np.float32)))
-    return {name: list(chain.from_iterable(part[name] for part in parts)) for name in parts[0]}
+    return {name: _column([part[name] for part in parts]) for name in parts[0]}
+
+
+def _column(parts: Sequence[Any]) -> Any:
+    """One column of its parts: arrays stay an array."""
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    return list(chain.from_iterable(parts))
 
 
 def _joined(pieces: list[bytes], listed: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The use cases predict, what-if, evaluate and explain: validated instances in, a job out.
+"""The use cases predict, what-if, evaluate, explain and raw: validated instances in, a job out.
 
 A job is the rows that the graph has to compute and the way in which its outputs read as an answer: when
 and with whose rows beside them they are computed is the engine's. No HTTP in it, and no TensorFlow.
@@ -23,7 +23,7 @@ from service.quality import Figure
 from service.registry import Servable
 from service.spec import DISTANCE
 from service.sweep import sweep
-from service.tasks import Columns
+from service.tasks import Columns, Outputs
 
 # An explanation costs as much as some hundred predictions: of a wine, 2 to 3 ms.
 MAX_EXPLAINED = 250
@@ -39,22 +39,69 @@ _OPENINGS: WeakKeyDictionary[Servable, dict[float, bytes]] = WeakKeyDictionary()
 
 
 class Job(NamedTuple):
-    """Rows, what computes columns (n,) of at most `rows` of them, and what makes JSON of the columns of all.
+    """Rows, what computes columns (n,) of at most `rows` of them, and what makes bytes of the columns of all.
 
-    Where `coverage` is given, `together` answers the rows too, in a call with those of other jobs.
+    Of an action that is shared, `together` answers the rows too, in a call with those of other jobs: worded
+    at this coverage, or where it is None with the graph's outputs.
     """
 
-    compute: Callable[[Matrix], Columns]
+    compute: Callable[[Matrix], Columns | Outputs]
     cells: Cells
-    answer: Callable[[Columns], bytes]
+    answer: Callable[[Any], bytes]
     rows: int = CALL_ROWS
     coverage: float | None = None
 
 
-def together(servable: Servable, rows: Sequence[tuple[Sequence[float], float]]) -> list[dict[str, Any]]:
-    """Predict rows of several requests: the codes of each, and the coverage that its caller asks for."""
+class Raw(NamedTuple):
+    """The options of `raw`: what makes an answer of the version that gave it and of its declared outputs."""
+
+    word: Callable[[Servable, Outputs], bytes]
+    rows_each: int = 1
+
+
+class Place(NamedTuple):
+    """The row of a call that a row without coverage was, and what the graph answered the whole call."""
+
+    outputs: Outputs
+    row: int
+
+
+def together(servable: Servable, rows: Sequence[tuple[Sequence[float], float | None]]) -> list[Any]:
+    """Predict rows of several requests: the codes of each, and the coverage that its caller asks for.
+
+    A row is answered as `predict` words it, and where its coverage is None with its `Place`.
+    """
     matrix = np.asarray([codes for codes, _ in rows], np.float32)
-    return _predictions(servable, matrix, (coverage for _, coverage in rows))
+    coverages = [coverage for _, coverage in rows]
+    found = servable.predict(matrix)
+    if None not in coverages:
+        return _worded(servable, matrix, found, coverages)
+    answers: list[Any] = [Place(found, row) for row in range(len(rows))]
+    worded = [row for row, coverage in enumerate(coverages) if coverage is not None]
+    if worded:
+        part = {name: values[worded] for name, values in found.items()}
+        texts = _worded(servable, matrix[worded], part, (coverages[row] for row in worded))
+        for row, text in zip(worded, texts, strict=True):
+            answers[row] = text
+    return answers
+
+
+def columns_of(answers: Sequence[Any]) -> Columns | Outputs:
+    """What `Job.answer` reads, of what `together` answered the rows of one request: they lie side by side."""
+    first = answers[0]
+    if not isinstance(first, Place):
+        return {ANSWERS: answers}
+    rows = slice(first.row, first.row + len(answers))
+    return {name: values[rows] for name, values in first.outputs.items()}
+
+
+def raw(servable: Servable, instances: Instances, parameters: Raw) -> Job:
+    """Answer with the declared outputs of the graph, float32 (n,) or (n, width), worded all at once.
+
+    This is what dialects ask: no prediction is worded, no row is looked at. `parameters.word` may run on a
+    thread.
+    """
+    return Job(servable.predict, instances.cells, partial(parameters.word, servable))
 
 
 def predict(servable: Servable, instances: Instances, parameters: PredictParameters) -> Job:
@@ -173,18 +220,24 @@ def explain(servable: Servable, instances: Instances, _: Parameters) -> Job:
 
 def outputs(servable: Servable, matrix: Matrix) -> dict[str, Sequence[Any]]:
     """The declared outputs for rows (n, d)."""
-    return {name: values.tolist() for name, values in servable.predict(matrix).items()}
+    return _lists(servable.predict(matrix))
+
+
+def _lists(found: Outputs) -> dict[str, Sequence[Any]]:
+    return {name: values.tolist() for name, values in found.items()}
 
 
 def _answered(servable: Servable, coverage: float, matrix: Matrix) -> Columns:
     """One column, ANSWERS: what each row (n, d) is answered with."""
-    return {ANSWERS: _predictions(servable, matrix, repeat(coverage))}
+    return {ANSWERS: _worded(servable, matrix, servable.predict(matrix), repeat(coverage))}
 
 
-def _predictions(servable: Servable, matrix: Matrix, coverages: Iterable[float]) -> list[dict[str, Any]]:
+def _worded(
+    servable: Servable, matrix: Matrix, found: Outputs, coverages: Iterable[Any]
+) -> list[dict[str, Any]]:
     """What each row (n, d) is answered with, at the coverage that is asked for it; worded all at once."""
     spec, manifest = servable.spec, servable.manifest
-    columns = outputs(servable, matrix)
+    columns = _lists(found)
     answers = spec.task.answers(spec.target, columns, map(manifest.critical_at, coverages))
     outside = manifest.outside(matrix)
     for answer, names, percentile in zip(answers, outside, columns[DISTANCE.name], strict=True):
@@ -194,7 +247,7 @@ def _predictions(servable: Servable, matrix: Matrix, coverages: Iterable[float])
 
 def _explanations(servable: Servable, matrix: Matrix) -> Columns:
     """Attributions and prediction of each row (n, d), the baseline row and its prediction."""
-    return {name: values.tolist() for name, values in servable.explain(matrix).items()}
+    return _lists(servable.explain(matrix))
 
 
 def _opening(servable: Servable, coverage: float) -> bytes:

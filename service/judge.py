@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,8 +60,17 @@ class Instances(NamedTuple):
             yield Instances(self.cells[part], targets, None if self.ids is None else self.ids[part])
 
 
+class Options(Protocol):
+    """How rows are to be answered: `Parameters`, or what a dialect's reader made."""
+
+    @property
+    def rows_each(self) -> int:
+        """About how many rows of the graph an instance takes."""
+        ...
+
+
 # What a request asks: rows, and how they are to be answered.
-Asked = tuple[Instances, Parameters]
+Asked = tuple[Instances, Options]
 
 
 @dataclass(frozen=True)

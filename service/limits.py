@@ -12,8 +12,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service import problems
 from service.errors import Overloaded, ShuttingDown
 
-# Who watches the service must be answered most of all when nobody else is.
-ALWAYS = frozenset({"/health/live", "/health/ready", "/metrics"})
+# Who starts, stops and watches the process asks these, in any dialect, and has no key.
+HEALTH = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/ping"})
+# They must be answered most of all when nobody else is.
+ALWAYS = HEALTH | {"/metrics"}
 TOO_MANY = "Too many requests are being answered; send this one again a little later."
 
 

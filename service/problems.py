@@ -1,10 +1,13 @@
-"""Exceptions -> application/problem+json (RFC 9457). Every error of the native dialect is made here."""
+"""Exceptions -> application/problem+json (RFC 9457), or below a dialect's paths its own envelope.
+
+Every error of every dialect is made here.
+"""
 
 import asyncio
 import logging
 import re
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
@@ -120,28 +123,55 @@ class Problem(BaseModel):
     instance: str = Field(description="this very occurrence; the log has the same id")
     errors: list[Fault] | None = Field(default=None, description="at most 100 places")
 
+    @property
+    def text(self) -> str:
+        """All of it that a dialect with one string for an error can say: detail, and each place in a line.
+
+        With the id where only the operator can help.
+        """
+        places = [f"{fault.pointer}: {fault.detail}" for fault in self.errors or ()]
+        told = [self.instance] if self.status == HTTPStatus.INTERNAL_SERVER_ERROR else []
+        return "\n".join([self.detail, *places, *told])
+
+
+# How a dialect words a problem. Headers that say what to do, such as Retry-After, are added here.
+Envelope = Callable[[Problem], Response]
+# By the whole path of a request; filled by `dialects.mount`. What no pattern matches gets problem+json.
+ENVELOPES: dict[re.Pattern[str], Envelope] = {}
+
 
 def problem(
-    request_id: str,
+    scope: Scope,
     kind: str,
     status: int,
     detail: str,
     violations: Sequence[Violation] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Build the response of one problem; `kind` is words, such as "invalid rows"."""
+    """Build the response of one problem, in the path's dialect; `kind` is words, such as "invalid rows"."""
     title = TITLES.get(status, HTTPStatus(status).phrase)
-    body = Problem(
+    said = Problem(
         type=f"urn:problem:{kind.lower().replace(' ', '-')}",
         title=title,
         status=status,
         detail=detail,
-        instance=f"urn:request:{request_id}",
+        instance=f"urn:request:{_request_id(scope)}",
         errors=[Fault(pointer=v.pointer, detail=v.detail, code=v.code) for v in violations] or None,
     )
     extra = {"Retry-After": RETRY_AFTER_S[HTTPStatus(status)]} if status in RETRY_AFTER_S else {}
-    content = body.model_dump_json(exclude_none=True)
-    return Response(content, status, {**extra, **(headers or {})}, MEDIA_TYPE)
+    response = _envelope(scope)(said)
+    response.headers.update({**extra, **(headers or {})})
+    return response
+
+
+def _envelope(scope: Scope) -> Envelope:
+    """How the dialect of a request's path words a problem."""
+    path = scope.get("path", "")
+    return next((word for paths, word in ENVELOPES.items() if paths.fullmatch(path)), _native)
+
+
+def _native(said: Problem) -> Response:
+    return Response(said.model_dump_json(exclude_none=True), said.status, media_type=MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
@@ -159,7 +189,7 @@ def of(scope: Scope, error: ServiceError) -> Response:
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         return _failure(scope, error)
     violations = error.violations if isinstance(error, RefusedBody) else ()
-    return problem(_request_id(scope), _words(error), status, str(error), violations, _headers(error))
+    return problem(scope, _words(error), status, str(error), violations, _headers(error))
 
 
 def _headers(error: ServiceError) -> dict[str, str]:
@@ -170,13 +200,14 @@ def _headers(error: ServiceError) -> dict[str, str]:
 
 
 class Prepared:
-    """The problem of an exception that is the same for everybody, but for the request's id. Pure ASGI.
+    """The problem of an exception that is the same for every native request, but for its id. Pure ASGI.
 
     Who refuses has no time: building the problem anew took as long as all the rest of a refusal.
     """
 
     def __init__(self, error: ServiceError) -> None:
         """Build it once."""
+        self._error = error
         place = "0" * 32
         response = of({"state": {"request_id": place}}, error)
         self._status = response.status_code
@@ -184,7 +215,10 @@ class Prepared:
         self._before, self._after = bytes(response.body).split(place.encode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer it, with the id of this request."""
+        """Answer it, with the id of this request; below a dialect's paths in its words."""
+        if _envelope(scope) is not _native:
+            await of(scope, self._error)(scope, receive, send)
+            return
         body = self._before + _request_id(scope).encode() + self._after
         headers = [*self._headers, (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": self._status, "headers": headers})
@@ -204,13 +238,13 @@ async def _http_error(request: Request, error: Exception) -> Response:
     }
     detail = details.get(error.status_code, "The request was refused.")
     kind = HTTPStatus(error.status_code).phrase
-    return problem(_request_id(request.scope), kind, error.status_code, detail, headers=error.headers)
+    return problem(request.scope, kind, error.status_code, detail, headers=error.headers)
 
 
 async def _path_error(request: Request, _: Exception) -> Response:
     """FastAPI validates nothing but version and label in a path: what cannot be one is not there."""
     detail = "A version is a whole number from 1, a label a word; GET /models lists those that are served."
-    return problem(_request_id(request.scope), "unknown version", HTTPStatus.NOT_FOUND, detail)
+    return problem(request.scope, "unknown version", HTTPStatus.NOT_FOUND, detail)
 
 
 class LastResort:
@@ -248,17 +282,16 @@ def unexpected(scope: Scope, error: BaseException) -> Response:
     if isinstance(error, asyncio.CancelledError):
         # The server ends requests that outlast SHUTDOWN_TIMEOUT_S.
         detail = "The service is shutting down and could not finish in time; send the request again."
-        return problem(_request_id(scope), "shutting down", HTTPStatus.SERVICE_UNAVAILABLE, detail)
+        return problem(scope, "shutting down", HTTPStatus.SERVICE_UNAVAILABLE, detail)
     return _failure(scope, error)
 
 
 def _failure(scope: Scope, error: BaseException) -> Response:
     frames = traceback.extract_tb(error.__traceback__)
     place = " < ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(frames))
-    request_id = _request_id(scope)
-    log.error("request %s failed: %s at %s", request_id, type(error).__name__, place)
+    log.error("request %s failed: %s at %s", _request_id(scope), type(error).__name__, place)
     detail = "The service has a bug or a broken model; report the id in `instance` to its operator."
-    return problem(request_id, "failure", HTTPStatus.INTERNAL_SERVER_ERROR, detail)
+    return problem(scope, "failure", HTTPStatus.INTERNAL_SERVER_ERROR, detail)
 
 
 def _words(error: ServiceError) -> str:

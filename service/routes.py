@@ -18,17 +18,14 @@ from service import labels, problems
 from service.actions import NAMES, Action
 from service.card import Card, card
 from service.catalogue import Catalogue, ModelDescription, catalogue, describe
-from service.engine import Engine
-from service.errors import CallerGone, DeadlineExceeded, NotReady, ServiceError, ShuttingDown, UnknownDrawing
-from service.limits import Door, Stage
+from service.errors import CallerGone, DeadlineExceeded, NotReady, ServiceError, UnknownDrawing
+from service.exchange import exchange
 from service.openapi import JSON, described
 from service.problems import Problem
 from service.registry import VERSION, Registry
-from service.requests import HttpCaller, body_of, reader, timeout
-from service.settings import Settings
+from service.requests import reader
 from service.spec import ModelSpec
 from service.telemetry import Telemetry
-from service.watch import Watch
 from service.workers import tell_others
 
 # A pattern and not int, which would take " 1", "+1" and "1.0" for version 1.
@@ -76,7 +73,7 @@ def model_routes(spec: ModelSpec, offered: Sequence[Action]) -> APIRouter:
     for action in offered:
         _add_action(router, action)
     _add_card(router, spec)
-    return _answering_head(router)
+    return answering_head(router)
 
 
 def _add_action(router: APIRouter, action: Action) -> None:
@@ -137,18 +134,6 @@ def _drawing(request: Request, spec: ModelSpec, version: int | None, file: str) 
     return Response(drawings[file], media_type=media_type, headers=DRAWN_ONLY)
 
 
-@dataclass
-class State:
-    """What every request has at hand, as `app.state`: plain attributes, as Starlette's own cost a look-up."""
-
-    settings: Settings
-    telemetry: Telemetry
-    engine: Engine
-    registry: Registry
-    door: Door
-    watch: Watch
-
-
 @dataclass(frozen=True)
 class Shortcut:
     """A path without parameters, which is also its route's template, and what is asked there."""
@@ -194,14 +179,8 @@ class Shortcuts:
 
 async def answer(action: Action, scope: Scope, receive: Receive, version: int | str | None) -> bytes:
     """Do what a request asks, body to body. Raises ServiceError."""
-    state: State = scope["app"].state
-    servable = state.registry.servable(action.judge.spec.name, version)
-    headers = dict(scope["headers"])
-    read = reader(headers, scope["query_string"], action.judge)
-    caller = HttpCaller(receive, timeout(headers, state.settings.request_timeout_s))
-    body = await body_of(headers, receive, state.settings)
-    answered = await state.engine.answer(action, servable, read, body, caller)
-    state.telemetry.count_rows(servable.spec.name, servable.version, action.name, answered.instances)
+    query, judge = scope["query_string"], action.judge
+    answered = await exchange(action, scope, receive, version, lambda headers: reader(headers, query, judge))
     return answered.body
 
 
@@ -237,12 +216,7 @@ def service_routes() -> APIRouter:
         responses=_problems(503),
     )
     async def ready(request: Request) -> dict[str, str]:
-        registry, _ = _state(request)
-        if request.app.state.door.stage != Stage.OPEN:
-            raise ShuttingDown
-        if not registry.ready:
-            reasons = [f"{name}: {reason}" for name, reason in registry.reasons().items()]
-            raise NotReady("; ".join(reasons) or "No model is declared.")
+        request.app.state.check_ready()
         return {"status": "ready"}
 
     @router.post(
@@ -265,7 +239,7 @@ def service_routes() -> APIRouter:
     async def metrics(request: Request) -> Response:
         return Response(_state(request)[1].page(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    return _answering_head(router)
+    return answering_head(router)
 
 
 def unknown_model_routes() -> APIRouter:
@@ -285,10 +259,10 @@ def unknown_model_routes() -> APIRouter:
             router.add_api_route(f"/models/{{model}}{below}/{card_path}", unknown, methods=["GET"])
         for action in NAMES:
             router.add_api_route(f"/models/{{model}}{below}/{action}", unknown, methods=["POST"])
-    return _answering_head(router)
+    return answering_head(router)
 
 
-def _answering_head(router: APIRouter) -> APIRouter:
+def answering_head(router: APIRouter) -> APIRouter:
     """Let HEAD ask what GET would answer (RFC 9110, section 9.1): load balancers probe with it."""
     for route in [route for route in router.routes if isinstance(route, APIRoute)]:
         if route.methods == {"GET"}:

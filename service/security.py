@@ -18,17 +18,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service import keys, problems
 from service.errors import Misconfigured, MissingScope, ServiceError, UnknownKey
 from service.keys import KeyFile
+from service.limits import HEALTH
 from service.rates import Rate, network, store
 from service.settings import Settings
 from service.telemetry import Headers
 
 log = logging.getLogger(__name__)
 
-# Whoever starts and stops the process asks these, and has no key.
-OPEN = frozenset({"/health/live", "/health/ready"})
+# Whoever starts and stops the process has no key.
+OPEN = HEALTH
 # A browser can send a key only once it has these: they say what can be asked, and nothing of what is served.
 DOCUMENTS = re.compile(r"/|/docs|/openapi\.json|/static-offline-docs/.*")
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
+# A POST that only lists what is served, as a dialect has it.
+LISTINGS = frozenset({"/v2/repository/index"})
 PROBLEMS = {"401": "no key, or none that is alive", "403": "the key has not the scope"}
 
 # What every answer tells a browser: types are what they are said to be, and nothing is framed or passed on.
@@ -54,7 +57,7 @@ def needed(method: str, path: str) -> keys.Scope | None:
     """
     if path.startswith("/admin"):
         return "admin"
-    if method in READING:
+    if method in READING or path in LISTINGS:
         return None
     # The router lets a path end in a line feed.
     return "evaluate" if path.rstrip("\n").endswith("/evaluate") else "predict"

@@ -15,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service import problems
 from service.errors import HeadTooLarge, MalformedRequest, ServiceError, SlowRequest
-from service.routes import State
+from service.exchange import State
 from service.security import headers
 from service.telemetry import NO_STORE, Ended
 

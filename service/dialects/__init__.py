@@ -1,0 +1,18 @@
+"""The languages that clients already speak, beside the service's own. DIALECTS is the only list of them."""
+
+from collections.abc import Mapping
+
+from fastapi import FastAPI
+
+from service import problems
+from service.actions import Action
+from service.dialects.dialect import Dialect
+
+DIALECTS: tuple[Dialect, ...] = ()
+
+
+def mount(api: FastAPI, predicts: Mapping[str, Action]) -> None:
+    """Add every dialect's routes to the application, and its way of wording errors to `problems`."""
+    for dialect in DIALECTS:
+        api.include_router(dialect.routes(predicts))
+        problems.ENVELOPES[dialect.paths] = dialect.envelope

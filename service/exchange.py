@@ -1,0 +1,60 @@
+"""One exchange: from the head of a request to the bytes of its answer, in any dialect.
+
+Knows HTTP's headers, and whom to ask for what; which paths there are is known in `routes` and `dialects`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from service.actions import Action
+from service.engine import Answer, Engine, Read
+from service.errors import NotReady, ShuttingDown
+from service.limits import Door, Stage
+from service.registry import Registry
+from service.requests import HttpCaller, Receive, body_of, timeout
+from service.settings import Settings
+from service.telemetry import Telemetry
+from service.watch import Watch
+
+# What makes the reader of a body of a request's headers; it raises what the body need not be read for.
+Reading = Callable[[Mapping[bytes, bytes]], Read]
+
+
+@dataclass
+class State:
+    """What every request has at hand, as `app.state`: plain attributes, as Starlette's own cost a look-up."""
+
+    settings: Settings
+    telemetry: Telemetry
+    engine: Engine
+    registry: Registry
+    door: Door
+    watch: Watch
+
+    def check_ready(self) -> None:
+        """Raise ShuttingDown while the service leaves, NotReady with the reasons while a model is missing."""
+        if self.door.stage != Stage.OPEN:
+            raise ShuttingDown
+        if not self.registry.ready:
+            reasons = [f"{name}: {reason}" for name, reason in self.registry.reasons().items()]
+            raise NotReady("; ".join(reasons) or "No model is declared.")
+
+
+async def exchange(
+    action: Action, scope: Any, receive: Receive, version: int | str | None, reading: Reading
+) -> Answer:
+    """Do what a request asks, body to body, and count its rows. Raises ServiceError.
+
+    `version` is a number, a label, or None for the version that answers. The body is bounded, inflated and
+    waited for here, whatever it says.
+    """
+    state: State = scope["app"].state
+    servable = state.registry.servable(action.judge.spec.name, version)
+    headers = dict(scope["headers"])
+    read = reading(headers)
+    caller = HttpCaller(receive, timeout(headers, state.settings.request_timeout_s))
+    body = await body_of(headers, receive, state.settings)
+    answered = await state.engine.answer(action, servable, read, body, caller)
+    state.telemetry.count_rows(servable.spec.name, servable.version, action.name, answered.instances)
+    return answered
