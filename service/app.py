@@ -83,7 +83,10 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
     dialects.mount(api, {name: few[0] for name, few in offered.items()})
     problems.install(api)
     api.add_middleware(problems.LastResort)
-    _complete_openapi(api, [action.judge.request for action in flat])
+    bodies = [action.judge.request for action in flat] + [
+        kind for dialect in dialects.DIALECTS for kind in dialect.requests
+    ]
+    _complete_openapi(api, bodies)
     return Service(api, flat)
 
 

@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 from service.judge import Judge
 
 JSON, CSV = "application/json", "text/csv"
+PROBLEM = "#/components/schemas/Problem"
 
 
 def described(judge: Judge) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def described(judge: Judge) -> dict[str, Any]:
 
 
 def complete(document: dict[str, Any], requests: Sequence[type[BaseModel]], problems: str) -> None:
-    """Define the request types that operations refer to; give problems their media type."""
+    """Define the request types that operations refer to; give problems, not a dialect's, their media type."""
     template = "#/components/schemas/{model}"
     _, extra = models_json_schema([(kind, "validation") for kind in requests], ref_template=template)
     document["components"]["schemas"] |= extra["$defs"]
@@ -39,11 +40,14 @@ def lock(
     document["components"]["securitySchemes"] = {
         "key": {"type": "http", "scheme": "bearer", "description": described}
     }
-    content = {problems: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    native = {problems: {"schema": {"$ref": PROBLEM}}}
     for path in document["paths"].keys() - set(opened):
         for operation in document["paths"][path].values():
             operation["security"] = [{"key": []}]
+            # A dialect words these as it words its others.
+            worded = [one["content"] for code, one in operation["responses"].items() if code >= "400"]
             for code, description in refusals.items():
+                content = worded[0] if worded else native
                 operation["responses"][code] = {"description": description, "content": content}
 
 
@@ -100,6 +104,6 @@ def _required(judge: Judge) -> list[str]:
 def _name_problems(responses: dict[str, Any], media_type: str) -> None:
     if "HTTPValidationError" in str(responses.get("422")):
         del responses["422"]  # FastAPI's own, for a version in the path: ours is a 404
-    for code, response in responses.items():
-        if int(code) >= 400 and "content" in response:
+    for response in responses.values():
+        if PROBLEM in str(response.get("content")):
             response["content"] = {media_type: response["content"][JSON]}

@@ -125,11 +125,14 @@ class Problem(BaseModel):
 
     @property
     def text(self) -> str:
-        """All of it that a dialect with one string for an error can say: detail, and each place in a line.
+        """All of it that a dialect with one string for an error can say.
 
-        With the id where only the operator can help.
+        Each place in a line, after the detail unless that says no more than that there are some; and the id
+        where only the operator can help.
         """
         places = [f"{fault.pointer}: {fault.detail}" for fault in self.errors or ()]
+        if self.status == HTTPStatus.UNPROCESSABLE_ENTITY and places:
+            return "\n".join(places)
         told = [self.instance] if self.status == HTTPStatus.INTERNAL_SERVER_ERROR else []
         return "\n".join([self.detail, *places, *told])
 

@@ -225,6 +225,8 @@ async def test_the_examples_of_the_docs_work(client: httpx.AsyncClient) -> None:
     tried = 0
     for path, operations in document["paths"].items():
         for media, content in operations.get("post", {}).get("requestBody", {}).get("content", {}).items():
+            if "examples" in content:
+                continue  # a dialect's, below
             example = content["example"]
             body = example if media == "text/csv" else json.dumps(example)
             url = path.replace("{version}", "1").replace("{label}", "stable")
@@ -235,6 +237,23 @@ async def test_the_examples_of_the_docs_work(client: httpx.AsyncClient) -> None:
             assert response.status_code == 200, (path, media, response.text)
             tried += 1
     assert tried == len(MODELS) * len(NAMES) * 3 * 2, "plain, by version, by label; JSON and CSV"
+
+
+async def test_the_examples_of_the_dialects_work(client: httpx.AsyncClient) -> None:
+    """They are named, one for each model where the path has one."""
+    document = (await client.get("/openapi.json")).json()
+    tried = set()
+    for path, operations in document["paths"].items():
+        for media, content in operations.get("post", {}).get("requestBody", {}).get("content", {}).items():
+            for name, example in content.get("examples", {}).items():
+                url = path.replace("{version}", "1").replace("{label}", "stable").replace("{model}", name)
+                value = example["value"]
+                body = value if isinstance(value, str) else json.dumps(value)
+                response = await client.post(url, content=body, headers={"content-type": media})
+
+                assert response.status_code == 200, (path, name, response.text)
+                tried.add((path, name))
+    assert {("/v2/models/{model}/infer", name) for name in MODELS} <= tried
 
 
 async def test_every_reference_of_the_openapi_document_resolves(client: httpx.AsyncClient) -> None:

@@ -6,9 +6,10 @@ from fastapi import FastAPI
 
 from service import problems
 from service.actions import Action
+from service.dialects import open_inference
 from service.dialects.dialect import Dialect
 
-DIALECTS: tuple[Dialect, ...] = ()
+DIALECTS: tuple[Dialect, ...] = (open_inference.DIALECT,)
 
 
 def mount(api: FastAPI, predicts: Mapping[str, Action]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fastapi import APIRouter
+from pydantic import BaseModel
 
 from service.actions import Action
 from service.problems import Envelope
@@ -21,10 +22,12 @@ class Dialect:
 
     `routes` gets the action `predict` of every declared model by its name. Whatever happens below a path
     that `paths` matches as a whole is told by `envelope`, refusals before the routes included. Paths that
-    need no key are in `limits.HEALTH`, POSTs that only read in `security.LISTINGS`.
+    need no key are in `limits.HEALTH`, POSTs that only read in `security.LISTINGS`. `requests` are the types
+    that its documented bodies refer to as #/components/schemas/NAME.
     """
 
     name: str
     routes: Callable[[Mapping[str, Action]], APIRouter]
     paths: re.Pattern[str]
     envelope: Envelope
+    requests: tuple[type[BaseModel], ...] = ()

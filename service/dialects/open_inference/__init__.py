@@ -1,0 +1,211 @@
+"""The Open Inference Protocol, version 2, over REST, as Triton, KServe and MLServer speak it.
+
+With the binary tensor extension, and the repository's index to be read. Knows HTTP; what a body says is read
+in `request`.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+from pydantic_core import ValidationError
+from starlette.responses import Response
+
+from service import __version__
+from service.actions import Action, raw
+from service.dialects.dialect import Dialect
+from service.dialects.open_inference.protocol import (
+    Indexed,
+    IndexRequest,
+    InferenceError,
+    InferRequest,
+    InferResponse,
+    Live,
+    ModelMetadata,
+    ModelReady,
+    Ready,
+    ServerMetadata,
+    Tensor,
+)
+from service.dialects.open_inference.request import MATRIX, Inference
+from service.errors import MalformedBody, ShuttingDown
+from service.exchange import State, exchange
+from service.limits import Stage
+from service.openapi import JSON
+from service.problems import Problem
+from service.requests import body_of
+from service.routes import Version, answering_head
+from service.spec import ModelSpec
+
+BINARY = "application/octet-stream"
+HEADER = "Inference-Header-Content-Length"
+FIELD = HEADER.lower().encode()
+
+
+def envelope(said: Problem) -> Response:
+    """All of a problem as the protocol's one string."""
+    return Response(InferenceError(error=said.text).model_dump_json(), said.status, media_type=JSON)
+
+
+def routes(predicts: Mapping[str, Action]) -> APIRouter:
+    """Every route of the protocol."""
+    router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
+    _add_server(router)
+    _add_models(router)
+    _add_infer(router, {name: raw(action, "infer") for name, action in predicts.items()})
+    return answering_head(router)
+
+
+def _add_server(router: APIRouter) -> None:
+    async def metadata() -> ServerMetadata:
+        return ServerMetadata(
+            name="tabular-model-server", version=__version__, extensions=["binary_tensor_data"]
+        )
+
+    router.add_api_route("", metadata, summary="The server, and the extensions that it has")
+    router.add_api_route("/", metadata, include_in_schema=False)
+
+    @router.get("/health/live", summary="Whether the process runs")
+    async def live() -> Live:
+        return Live()
+
+    @router.get("/health/ready", summary="Whether every model is ready", responses=_errors(503))
+    async def ready(request: Request) -> Ready:
+        _state(request).check_ready()
+        return Ready()
+
+    @router.post(
+        "/repository/index",
+        summary="Every version in the artifacts folder",
+        response_model=list[Indexed],
+        responses=_errors(400),
+        openapi_extra=_body(IndexRequest, {"ready": {"value": {"ready": True}}}),
+    )
+    async def index(request: Request) -> list[Indexed]:
+        state = _state(request)
+        body = await body_of(dict(request.headers.raw), request.receive, state.settings.max_body_bytes)
+        try:
+            wanted = IndexRequest.model_validate_json(body or b"{}")
+        except ValidationError:
+            raise MalformedBody('The body is not an object {"ready": true or false}.') from None
+        return _index(state, wanted.ready)
+
+
+def _index(state: State, only_ready: bool) -> list[Indexed]:
+    found = [
+        Indexed(name=name, version=str(version), state="READY")
+        for name in state.registry.models
+        for version in state.registry.versions(name)
+    ]
+    rejected = [
+        Indexed(name=name, version=str(version), state="UNAVAILABLE", reason=reason)
+        for name, reasons in state.registry.rejected.items()
+        for version, reason in reasons.items()
+    ]
+    return found if only_ready else found + rejected
+
+
+def _add_models(router: APIRouter) -> None:
+    @router.get("/models/{model}", summary="A model's tensors and versions", responses=_errors(404))
+    async def metadata(request: Request, model: str) -> ModelMetadata:
+        return _metadata(_state(request), model, None)
+
+    @router.get("/models/{model}/versions/{version}", responses=_errors(404))
+    async def version_metadata(request: Request, model: str, version: Version) -> ModelMetadata:
+        return _metadata(_state(request), model, int(version))
+
+    @router.get("/models/{model}/ready", summary="Whether a model is served", responses=_errors(404, 503))
+    async def ready(request: Request, model: str) -> ModelReady:
+        return _ready(_state(request), model, None)
+
+    @router.get("/models/{model}/versions/{version}/ready", responses=_errors(404, 503))
+    async def version_ready(request: Request, model: str, version: Version) -> ModelReady:
+        return _ready(_state(request), model, int(version))
+
+
+def _metadata(state: State, model: str, version: int | None) -> ModelMetadata:
+    """What a model takes and answers; every version of it the same."""
+    served = state.registry.versions(model)
+    if version is not None:
+        state.registry.servable(model, version)
+    spec = state.registry.models[model]
+    outputs = {output.name: [-1, output.width] if output.width else [-1] for output in spec.outputs}
+    return ModelMetadata(
+        name=model,
+        versions=[str(number) for number in served],
+        inputs=[Tensor(name=MATRIX, datatype="FP32", shape=[-1, len(spec.features)])],
+        outputs=[Tensor(name=name, datatype="FP32", shape=shape) for name, shape in outputs.items()],
+    )
+
+
+def _ready(state: State, model: str, version: int | None) -> ModelReady:
+    state.registry.servable(model, version)
+    if state.door.stage != Stage.OPEN:
+        raise ShuttingDown
+    return ModelReady(name=model)
+
+
+def _add_infer(router: APIRouter, infers: Mapping[str, Action]) -> None:
+    async def newest(request: Request, model: str) -> Response:
+        return await _infer(infers, request, model, None)
+
+    async def pinned(request: Request, model: str, version: Version) -> Response:
+        return await _infer(infers, request, model, int(version))
+
+    examples = {name: {"value": example(action.judge.spec)} for name, action in infers.items()}
+    for below, endpoint in (("", newest), ("/versions/{version}", pinned)):
+        router.add_api_route(
+            f"/models/{{model}}{below}/infer",
+            endpoint,
+            methods=["POST"],
+            operation_id=f"infer_{endpoint.__name__}",
+            summary="The graph's outputs for tensors of rows",
+            response_model=InferResponse,
+            responses=_errors(400, 404, 413, 422, 429, 500, 503, 504),
+            openapi_extra=_body(InferRequest, examples),
+        )
+
+
+async def _infer(infers: Mapping[str, Action], request: Request, model: str, version: int | None) -> Response:
+    _state(request).registry.served(model)
+    asked: list[Inference] = []
+
+    def reading(headers: Mapping[bytes, bytes]) -> Any:
+        asked.append(Inference(infers[model].judge.spec, headers.get(FIELD)))
+        return asked[0].read
+
+    answered = await exchange(infers[model], request.scope, request.receive, version, reading)
+    size = asked[0].json_size
+    headers = {} if size is None else {HEADER: str(size)}
+    return Response(answered.body, headers=headers, media_type=JSON if size is None else BINARY)
+
+
+def example(spec: ModelSpec) -> dict[str, Any]:
+    """A body of the model's example row as the matrix."""
+    row = [feature.code(spec.example[feature.name]) for feature in spec.features]
+    return {"inputs": [{"name": MATRIX, "shape": [1, len(row)], "datatype": "FP32", "data": [row]}]}
+
+
+def _body(kind: type[BaseModel], examples: Mapping[str, Any]) -> dict[str, Any]:
+    reference = {"$ref": f"#/components/schemas/{kind.__name__}"}
+    return {"requestBody": {"content": {JSON: {"schema": reference, "examples": dict(examples)}}}}
+
+
+def _errors(*codes: int) -> dict[int | str, dict[str, Any]]:
+    return {code: {"model": InferenceError} for code in codes}
+
+
+def _state(request: Request) -> State:
+    state: State = request.app.state
+    return state
+
+
+DIALECT = Dialect(
+    "open_inference",
+    routes,
+    paths=re.compile(r"/v2(/.*)?", re.DOTALL),
+    envelope=envelope,
+    requests=(InferRequest, IndexRequest),
+)

@@ -1,0 +1,169 @@
+"""One request for inference: its bytes into instances, the outputs that it asks for into bytes.
+
+JSON alone, JSON with the bytes of tensors behind it, or the bytes of one tensor and nothing else, as the
+header Inference-Header-Content-Length says. Knows no HTTP library.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from service.dialects.open_inference import tensors
+from service.dialects.open_inference.protocol import InferRequest, Input, Parameters
+from service.errors import MalformedBody
+from service.inference import Raw
+from service.judge import Asked, Instances
+from service.registry import Servable
+from service.spec import ModelSpec
+from service.tasks import Outputs
+from service.tensors import from_columns, from_matrix
+
+# The graph's own input, a matrix of codes.
+MATRIX = "x"
+SIZE, ALL_BINARY, BINARY = "binary_data_size", "binary_data_output", "binary_data"
+# What Triton would do something else for, so that it must not be passed over.
+OTHERWISE = ("shared_memory", "sequence", "classification")
+SHAPE = (
+    'an object {"inputs": [{"name", "shape", "datatype", "data"}, ...]} with, if you like, "id", "parameters"'
+    ' and "outputs": [{"name"}, ...]'
+)
+
+
+class Inference:
+    """One request, from its reading to the wording of its answer."""
+
+    def __init__(self, spec: ModelSpec, header: bytes | None) -> None:
+        """Of this model; `header` is the value of Inference-Header-Content-Length, None without one."""
+        self._spec = spec
+        self._header = header
+        self._id: str | None = None
+        # The outputs that are asked for, and whether as bytes.
+        self._outputs: list[tuple[str, bool]] = []
+        # The bytes of JSON that the answer begins with, None if it is nothing else; known once it is worded.
+        self.json_size: int | None = None
+
+    def read(self, body: bytes) -> Asked:
+        """Read and judge a body. Raises MalformedBody, InvalidRows or TooLarge."""
+        size = self._size(body)
+        if self._header is not None and size == 0:
+            return self._matrix_alone(body), Raw(self.word)
+        try:
+            request = InferRequest.model_validate_json(body[:size])
+        except ValidationError as error:
+            raise _malformed(error) from None
+        for part in (request, *request.inputs, *request.outputs):
+            _refuse_parameters(part.parameters)
+        self._id = request.id
+        self._outputs = self._asked(request)
+        return self._instances(request.inputs, list(_arrays(request.inputs, body, size))), Raw(self.word)
+
+    def _size(self, body: bytes) -> int:
+        """The bytes of JSON at the beginning of the body."""
+        if self._header is None:
+            return len(body)
+        # int() would read other scripts' digits, and thousands of them.
+        if not (self._header.isdigit() and len(self._header) < 20 and int(self._header) <= len(body)):
+            raise MalformedBody(
+                "Inference-Header-Content-Length is not the number of bytes of JSON at the start of the body."
+            )
+        return int(self._header)
+
+    def _matrix_alone(self, body: bytes) -> Instances:
+        """The rows of a body that is the matrix itself."""
+        width = len(self._spec.features)
+        rows = len(body) // (np.dtype(tensors.DTYPES["FP32"]).itemsize * width)
+        self._outputs = [(output.name, True) for output in self._spec.outputs]
+        matrix = tensors.of_bytes("FP32", (rows, width), body, 0, len(body))
+        return from_matrix(self._spec, matrix, _cell(self._spec, 0))
+
+    def _asked(self, request: InferRequest) -> list[tuple[str, bool]]:
+        """The outputs that are asked for, and whether as bytes."""
+        every = request.parameters.get(ALL_BINARY, False)
+        known = [output.name for output in self._spec.outputs]
+        asked = [(one.name, one.parameters.get(BINARY, every)) for one in request.outputs]
+        if not {name for name, _ in asked} <= set(known) or len(dict(asked)) < len(asked):
+            raise MalformedBody(f"`outputs` names one twice, or one that is none of {', '.join(known)}.")
+        if not all(isinstance(binary, bool) for _, binary in asked) or not isinstance(every, bool):
+            raise MalformedBody(f"{BINARY} and {ALL_BINARY} are true or false.")
+        return [(name, bool(binary)) for name, binary in asked or [(name, every) for name in known]]
+
+    def _instances(self, inputs: Sequence[Input], arrays: Sequence[NDArray[Any]]) -> Instances:
+        names = [one.name for one in inputs]
+        if len(set(names)) < len(names):
+            raise MalformedBody("Two of the inputs have the same name; keep one of them.")
+        if names == [MATRIX]:
+            return from_matrix(self._spec, arrays[0], _cell(self._spec, 0))
+        if MATRIX in names:
+            raise MalformedBody(f"Send either `{MATRIX}` alone, or a tensor for each feature.")
+        if any(array.ndim > 1 and array.shape[1] != 1 for array in arrays):
+            raise MalformedBody("The tensor of a feature has not the shape (rows) or (rows, 1).")
+        columns = {name: array.reshape(-1) for name, array in zip(names, arrays, strict=True)}
+        return from_columns(
+            self._spec, columns, lambda row, name: f"#/inputs/{names.index(name)}/data/{row}", "#/inputs"
+        )
+
+    def word(self, servable: Servable, outputs: Outputs) -> bytes:
+        """The answer of this version: JSON, and behind it the bytes of outputs that are asked for so."""
+        described, tail = [], []
+        for name, binary in self._outputs:
+            values = outputs[name]
+            output: dict[str, Any] = {"name": name, "datatype": "FP32", "shape": list(values.shape)}
+            if binary:
+                tail.append(tensors.to_bytes(values))
+                output["parameters"] = {SIZE: len(tail[-1])}
+            else:
+                output["data"] = values.ravel().tolist()
+            described.append(output)
+        told = {"id": self._id} if self._id is not None else {}
+        identity = {"model_name": servable.spec.name, "model_version": str(servable.version)}
+        text = to_json(identity | told | {"outputs": described})
+        self.json_size = len(text) if tail else None
+        return b"".join([text, *tail])
+
+
+def _arrays(inputs: Sequence[Input], body: bytes, start: int) -> Iterator[NDArray[Any]]:
+    """The tensor of each input: of JSON, or of the bytes from `start` on, which they use up."""
+    sizes = [one.parameters.get(SIZE) for one in inputs]
+    for one, size in zip(inputs, sizes, strict=True):
+        if one.datatype not in tensors.DTYPES and one.datatype != tensors.BYTES:
+            known = ", ".join([*tensors.DTYPES, tensors.BYTES])
+            raise MalformedBody(f"The datatype of an input is none of {known}.")
+        if size is not None and (type(size) is not int or size < 0):
+            raise MalformedBody(f"{SIZE} is no number of bytes.")
+        if (size is None) == (one.data is None):
+            raise MalformedBody(f"An input has both `data` and {SIZE}, or neither; give one of them.")
+    if start + sum(int(size) for size in sizes if size is not None) != len(body):
+        raise MalformedBody(
+            f"The bytes behind the JSON are not as many as the inputs' {SIZE} together;"
+            " Inference-Header-Content-Length says where the JSON ends."
+        )
+    for one, size in zip(inputs, sizes, strict=True):
+        if size is None:
+            yield tensors.of_json(one.datatype, one.shape, one.data)
+        else:
+            yield tensors.of_bytes(one.datatype, one.shape, body, start, int(size))
+            start += int(size)
+
+
+def _refuse_parameters(parameters: Parameters) -> None:
+    """Raise MalformedBody where one asks for what would be another answer elsewhere."""
+    if any(name.startswith(OTHERWISE) for name in parameters):
+        raise MalformedBody("Shared memory, sequences and the classification extension are not supported.")
+
+
+def _cell(spec: ModelSpec, place: int) -> Any:
+    names = [feature.name for feature in spec.features]
+    return lambda row, name: f"#/inputs/{place}/data/{row}/{names.index(name)}"
+
+
+def _malformed(error: ValidationError) -> MalformedBody:
+    fault = error.errors(include_input=False, include_url=False)[0]
+    if fault["type"] == "json_invalid":
+        return MalformedBody(f"The body is not valid JSON: {fault['ctx']['error']}. Send {SHAPE}.")
+    fields = {*Input.model_fields, *InferRequest.model_fields}
+    known = [str(part) for part in fault["loc"] if isinstance(part, int) or part in fields]
+    return MalformedBody(f"The body is not {SHAPE}; look at #/{'/'.join(known)}.")

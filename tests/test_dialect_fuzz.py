@@ -1,0 +1,121 @@
+"""Bodies that no client of a dialect should send: no 5xx, and nothing of them in an answer or in the log."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import httpx
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_fuzz import MARKER, Lines, anything, mostly, service, text
+
+from service.models import MODELS
+
+__all__ = ["service"]  # the fixture
+BODIES = 600
+DTYPES = {"FP32": "<f4", "FP64": "<f8", "INT64": "<i8", "INT8": "i1", "BOOL": "?"}
+
+
+class Post(NamedTuple):
+    """A path with what is posted there."""
+
+    path: str
+    body: bytes
+    headers: dict[str, str]
+
+
+@st.composite
+def tensors(draw: st.DrawFn, model: str) -> tuple[dict[str, Any], bytes]:
+    """A tensor of the model, as JSON or as bytes, with some of its fields wrong; and its bytes."""
+    spec = MODELS[model]
+    count = draw(st.integers(0, 3))
+    row = [feature.code(spec.example[feature.name]) for feature in spec.features]
+    feature = draw(st.sampled_from(spec.features))
+    name, shape, values = draw(
+        st.sampled_from(
+            [("x", [count, len(row)], row * count)] * 3
+            + [(feature.name, [count], [feature.code(spec.example[feature.name])] * count)]
+        )
+    )
+    datatype = draw(mostly(st.just("FP32"), st.sampled_from(list(DTYPES))))
+    array = np.array(values).astype(DTYPES[datatype])
+    described: dict[str, Any] = {"name": name, "shape": shape, "datatype": datatype}
+    if draw(st.booleans()):
+        described["data"] = array.tolist()
+        tail = b""
+    else:
+        tail = draw(mostly(st.just(array.tobytes()), st.binary(max_size=40)))
+        described["parameters"] = {"binary_data_size": draw(mostly(st.just(len(tail)), st.integers(-1, 99)))}
+    names = mostly(st.sampled_from([*described, "data", "parameters"]), text)
+    wrong = st.dictionaries(names, mostly(st.lists(st.integers(0, 9), max_size=3), anything), max_size=2)
+    return described | draw(mostly(st.just({}), wrong)), tail
+
+
+@st.composite
+def infers(draw: st.DrawFn) -> Post:
+    """A request for inference, of JSON and of bytes."""
+    model = draw(st.sampled_from(list(MODELS)))
+    pairs = draw(st.lists(tensors(model), min_size=1, max_size=mostly_one(draw)))
+    outputs = [{"name": output.name} for output in MODELS[model].outputs]
+    document: dict[str, Any] = {"inputs": [described for described, _ in pairs]}
+    fields = st.fixed_dictionaries(
+        {},
+        optional={
+            "id": mostly(st.just("1"), anything.filter(lambda value: MARKER not in str(value))),
+            "outputs": mostly(st.lists(st.sampled_from(outputs), max_size=3), anything),
+            "parameters": mostly(st.just({"binary_data_output": True}), anything),
+        },
+    )
+    extra = st.dictionaries(text.filter(lambda name: name != "id"), anything, max_size=1)
+    document |= draw(fields) | draw(mostly(st.just({}), extra))
+    head = draw(mostly(st.just(document), anything).map(json.dumps).map(str.encode))
+    size = draw(mostly(st.just(str(len(head))), st.sampled_from(["0", "-1", "9" * 30, "x", "1_0", "²"])))
+    headers = draw(mostly(st.just({"inference-header-content-length": size}), st.just({})))
+    below = draw(mostly(st.just(""), st.sampled_from(["/versions/3", "/versions/0", f"/versions/{MARKER}"])))
+    headers = {name: value for name, value in headers.items() if value.isascii()}
+    return Post(f"/v2/models/{model}{below}/infer", head + b"".join(tail for _, tail in pairs), headers)
+
+
+def mostly_one(draw: st.DrawFn) -> int:
+    return draw(mostly(st.just(1), st.just(4)))
+
+
+@pytest.mark.parametrize("posts", [infers()], ids=["open_inference"])
+def test_no_body_breaks_a_dialect_or_leaves_a_trace(
+    service: Iterator[tuple[asyncio.Runner, httpx.AsyncClient, Lines]], posts: st.SearchStrategy[Post]
+) -> None:
+    """Any body gets an answer or a refusal; its marker is neither answered nor logged."""
+    runner, client, log = service
+    statuses: Counter[int] = Counter()
+
+    @settings(
+        max_examples=BODIES,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+    )
+    @given(post=posts)
+    def is_answered(post: Post) -> None:
+        log.lines.clear()
+
+        response = runner.run(client.post(post.path, content=post.body, headers=post.headers))
+
+        statuses[response.status_code] += 1
+        assert response.status_code in (200, 400, 404, 413, 415, 422), response.text
+        assert MARKER.encode() not in response.content
+        assert MARKER not in str(response.headers)
+        assert log.lines
+        assert MARKER not in "\n".join(log.lines)
+        if response.headers["content-type"] == "application/json":
+            json.loads(response.content, parse_constant=pytest.fail)
+
+    is_answered()
+
+    assert statuses[200] > BODIES / 20, statuses
+    assert statuses[400] > BODIES / 20, statuses
+    assert statuses[422] > BODIES / 20, statuses

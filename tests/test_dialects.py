@@ -1,0 +1,196 @@
+"""What holds for every dialect: the same numbers to the last bit, the same calls, limits, keys and counts."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import httpx
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_bulk import rows as fitting_rows
+
+from servers import client_of
+from service.app import create_app
+from service.features import to_matrix
+from service.inference import CALL_ROWS
+from service.registry import Registry
+from service.settings import Settings
+from service.spec import ModelSpec
+
+Instances = Sequence[Mapping[str, Any]]
+# The declared outputs by name, float32, (n,) or (n, width).
+Numbers = dict[str, Any]
+
+
+class Form(NamedTuple):
+    """One way of asking: what is posted for rows, as httpx takes it, and what the answer says."""
+
+    name: str
+    ask: Callable[[ModelSpec, Instances], dict[str, Any]]
+    read: Callable[[ModelSpec, httpx.Response], Numbers]
+
+
+def native_json(spec: ModelSpec, rows: Instances) -> dict[str, Any]:
+    return {"url": f"/models/{spec.name}/predict", "json": {"instances": list(rows)}}
+
+
+def native_csv(spec: ModelSpec, rows: Instances) -> dict[str, Any]:
+    lines = [",".join(spec.example), *(",".join(str(row[name]) for name in spec.example) for row in rows)]
+    headers = {"content-type": "text/csv"}
+    return {"url": f"/models/{spec.name}/predict", "content": "\n".join(lines), "headers": headers}
+
+
+def native_numbers(spec: ModelSpec, answer: httpx.Response) -> Numbers:
+    predictions = [one | one["applicability"] for one in answer.json()["predictions"]]
+    found = {}
+    for output in spec.outputs:
+        values = [one[output.name] for one in predictions]
+        found[output.name] = [list(one.values()) for one in values] if output.width else values
+    return {name: np.asarray(values, np.float32) for name, values in found.items()}
+
+
+def matrix(spec: ModelSpec, rows: Instances) -> Any:
+    return to_matrix(spec.row, [spec.row.model_validate(row) for row in rows])
+
+
+def tensor(name: str, array: Any, datatype: str = "FP32") -> dict[str, Any]:
+    return {"name": name, "shape": list(array.shape), "datatype": datatype}
+
+
+def v2(spec: ModelSpec, inputs: list[dict[str, Any]], *tails: bytes, binary: bool = False) -> dict[str, Any]:
+    """A request of the Open Inference Protocol; with `binary` the answer too is asked for in bytes."""
+    document = {"inputs": inputs} | ({"parameters": {"binary_data_output": True}} if binary else {})
+    head = json.dumps(document).encode()
+    headers = {"inference-header-content-length": str(len(head))} if tails else {}
+    return {"url": f"/v2/models/{spec.name}/infer", "content": b"".join([head, *tails]), "headers": headers}
+
+
+def v2_json(spec: ModelSpec, rows: Instances, datatype: str, flat: bool) -> dict[str, Any]:
+    array = matrix(spec, rows)
+    # The shortest decimals, as somebody writes them.
+    decimals = np.array([float(str(value)) for value in array.ravel()]).reshape(array.shape)
+    data = (decimals.ravel() if flat else decimals).tolist()
+    return v2(spec, [tensor("x", array, datatype) | {"data": data}], binary=flat)
+
+
+def v2_binary(spec: ModelSpec, rows: Instances, dtype: str) -> dict[str, Any]:
+    array = matrix(spec, rows).astype(dtype)
+    datatype = {"<f4": "FP32", "<f8": "FP64"}[dtype]
+    return v2(
+        spec,
+        [tensor("x", array, datatype) | {"parameters": {"binary_data_size": array.nbytes}}],
+        array.tobytes(),
+        binary=True,
+    )
+
+
+def v2_features(spec: ModelSpec, rows: Instances, binary: bool) -> dict[str, Any]:
+    """A tensor for each feature: levels by name, flags as booleans, counts as whole numbers."""
+    inputs, tails = [], []
+    for feature in reversed(spec.features):
+        values = [row[feature.name] for row in rows]
+        kinds = {"flag": ("BOOL", "?"), "category": ("BYTES", None), "count": ("INT16", "<i2")}
+        datatype, dtype = kinds.get(feature.kind, ("FP64", "<f8"))
+        if dtype:
+            array = np.array(values, dtype)
+            data, raw = array.tolist(), array.tobytes()
+        else:
+            texts = [value.encode() for value in values]
+            data, raw = values, b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+        content = {"parameters": {"binary_data_size": len(raw)}} if binary else {"data": data}
+        inputs.append({"name": feature.name, "shape": [len(rows), 1], "datatype": datatype} | content)
+        tails.append(raw)
+    return v2(spec, inputs, *(tails if binary else []))
+
+
+def v2_numbers(spec: ModelSpec, answer: httpx.Response) -> Numbers:
+    size = answer.headers.get("inference-header-content-length")
+    end = int(size) if size else len(answer.content)
+    found = {}
+    for output in json.loads(answer.content[:end])["outputs"]:
+        if "data" in output:
+            values = np.asarray(output["data"], np.float32)
+        else:
+            width = output["parameters"]["binary_data_size"]
+            values = np.frombuffer(answer.content[end : end + width], "<f4")
+            end += width
+        found[output["name"]] = values.reshape(output["shape"])
+    assert end == len(answer.content)
+    return found
+
+
+FORMS = [
+    Form("native JSON", native_json, native_numbers),
+    Form("native CSV", native_csv, native_numbers),
+    Form("OIP JSON", partial(v2_json, datatype="FP32", flat=False), v2_numbers),
+    Form("OIP JSON, flat, FP64, answered in bytes", partial(v2_json, datatype="FP64", flat=True), v2_numbers),
+    Form("OIP binary", partial(v2_binary, dtype="<f4"), v2_numbers),
+    Form("OIP binary, FP64", partial(v2_binary, dtype="<f8"), v2_numbers),
+    Form("OIP per-feature tensors", partial(v2_features, binary=False), v2_numbers),
+    Form("OIP per-feature tensors, binary", partial(v2_features, binary=True), v2_numbers),
+]
+
+
+class Service:
+    """The service over the committed artifacts, called without an event loop of the test's own."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._runner = asyncio.Runner()
+        self._context = client_of(create_app(Settings(), registry))
+        self.client = self._runner.run(self._context.__aenter__())
+
+    def post(self, **request: Any) -> httpx.Response:
+        return self._runner.run(self.client.post(**request))
+
+    def close(self) -> None:
+        self._runner.run(self._context.__aexit__(None, None, None))
+        self._runner.close()
+
+
+@pytest.fixture(scope="module")
+def service(loaded: Registry) -> Iterator[Service]:
+    service = Service(loaded)
+    yield service
+    service.close()
+
+
+def test_every_form_gives_the_same_numbers_to_the_last_bit(service: Service, spec: ModelSpec) -> None:
+    """Rows at random, as many in each request."""
+
+    @settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(st.lists(fitting_rows(spec), min_size=1, max_size=CALL_ROWS // 8))
+    def compare(rows: Instances) -> None:
+        found = {}
+        for form in FORMS:
+            answer = service.post(**form.ask(spec, rows))
+            assert answer.status_code == 200, (form.name, answer.text)
+            found[form.name] = {
+                name: (values.shape, values.tobytes()) for name, values in form.read(spec, answer).items()
+            }
+        expected = found.pop("native JSON")
+        assert expected.keys() == {output.name for output in spec.outputs}
+        for name, numbers in found.items():
+            assert numbers == expected, name
+
+    compare()
+
+
+def test_more_rows_than_a_call_has_give_the_same_numbers_in_other_calls(
+    service: Service, spec: ModelSpec
+) -> None:
+    """A dialect's calls are larger than those whose rows are worded: alike to 2e-6, as of rows in company."""
+    rows = [dict(spec.example)] * (5 * CALL_ROWS + 1)
+    found = []
+    for form in FORMS:
+        answer = service.post(**form.ask(spec, rows))
+        assert answer.status_code == 200, (form.name, answer.text)
+        found.append(form.read(spec, answer))
+    for numbers in found[1:]:
+        for name, values in found[0].items():
+            # A percentile is of 100.
+            np.testing.assert_allclose(numbers[name], values, atol=2e-6, rtol=2e-6)
+            assert len(values) == len(rows)

@@ -1,0 +1,286 @@
+"""The Open Inference Protocol: what is answered, what is refused, and how."""
+
+import asyncio
+import json
+import math
+from threading import Event
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from mean_servable import MeanServable
+from servers import client_of
+from service.app import create_app
+from service.features import Matrix
+from service.limits import Stage
+from service.models import MODELS
+from service.registry import Registry
+from service.settings import Settings
+from service.spec import ModelSpec
+from service.tasks import Outputs
+
+pytestmark = pytest.mark.anyio
+
+GATE, SURVIVAL, WINE = MODELS["and_gate"], MODELS["survival"], MODELS["wine_grade"]
+INFER = "/v2/models/and_gate/infer"
+LENGTH = "inference-header-content-length"
+# Both as (2, 2).
+ROWS = [[1, 0], [1, 1]]
+BYTES = np.array(ROWS, "<f4").tobytes()
+CLASSIFIED = {"name": "probability", "parameters": {"classification": 1}}
+NAN = np.array([[1, 0], [1, np.nan]], "<f4").tobytes()
+
+
+def gate(**changes: Any) -> dict[str, Any]:
+    """The gate's two rows as the matrix, with some fields changed."""
+    return {"name": "x", "shape": [2, 2], "datatype": "FP32", "data": ROWS} | changes
+
+
+def binary(*inputs: dict[str, Any], tail: bytes = BYTES, length: int | None = None, **fields: Any) -> Any:
+    """A request whose tensors stand behind its JSON."""
+    head = json.dumps({"inputs": list(inputs)} | fields).encode()
+    headers = {LENGTH: str(len(head) if length is None else length)}
+    return {"content": head + tail, "headers": headers}
+
+
+def raw(size: int = len(BYTES), **changes: Any) -> dict[str, Any]:
+    """The same as `gate`, in so many bytes."""
+    described = gate(parameters={"binary_data_size": size}) | changes
+    return {name: value for name, value in described.items() if name != "data" or "data" in changes}
+
+
+@pytest.mark.parametrize("path", ["/v2", "/v2/", "/v2/health/live", "/v2/models/survival"])
+async def test_what_is_read_needs_no_redirect(client: httpx.AsyncClient, path: str) -> None:
+    """The protocol's two documents disagree on the slash; probes ask with HEAD."""
+    assert (await client.get(path)).status_code == (await client.head(path)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "told"),
+    [
+        ({"content": b"{"}, 400, "not valid JSON"),
+        ({"content": b""}, 400, "not valid JSON"),
+        ({"json": []}, 400, "The body is not"),
+        ({"json": {}}, 400, "#/inputs"),
+        ({"json": {"inputs": []}}, 400, "#/inputs"),
+        ({"json": {"inputs": [7] * 5000}}, 400, "#/inputs"),
+        ({"json": {"inputs": [gate(shape=[2, 2, 1])]}}, 400, "#/inputs/0/shape"),
+        ({"json": {"inputs": [gate(shape=[-2, 2])]}}, 400, "#/inputs/0/shape/0"),
+        ({"json": {"inputs": [gate(shape=[True, 2])]}}, 400, "#/inputs/0/shape/0"),
+        ({"json": {"inputs": [gate(shape=[10**30, 10**30])]}}, 400, "as its shape says"),
+        ({"json": {"inputs": [gate(shape=[4])]}}, 400, "as its shape says"),
+        ({"json": {"inputs": [gate(shape=[4], data=[1, 0, 1, 1])]}}, 400, "(rows, 2)"),
+        ({"json": {"inputs": [gate(shape=[1, 4], data=[1, 0, 1, 1])]}}, 400, "(rows, 2)"),
+        ({"json": {"inputs": [gate(data=[[1, 0, 1], [1]])]}}, 400, "as its shape says"),
+        ({"json": {"inputs": [gate(data=[[1, 0], 1, 1])]}}, 400, "as its shape says"),
+        ({"json": {"inputs": [gate(data=[[[1], 0], [1, 1]])]}}, 400, "not of its datatype"),
+        ({"json": {"inputs": [gate(data={"0": 1})]}}, 400, "as its shape says"),
+        ({"json": {"inputs": [gate(data=None)]}}, 400, "or neither"),
+        ({"json": {"inputs": [gate(data=[[1, 0], [1, True]])]}}, 400, "not of its datatype"),
+        ({"json": {"inputs": [gate(data=[[1, 0], [1, None]])]}}, 400, "not of its datatype"),
+        ({"json": {"inputs": [gate(data=[[1, 0], [1, "1"]])]}}, 400, "not of its datatype"),
+        ({"json": {"inputs": [gate(datatype="INT8", data=[[1, 0], [1, 1.0]])]}}, 400, "not of its datatype"),
+        ({"json": {"inputs": [gate(datatype="INT8", data=[[1, 0], [1, 300]])]}}, 400, "beyond what"),
+        ({"json": {"inputs": [gate(datatype="UINT8", data=[[1, 0], [1, -1]])]}}, 400, "beyond what"),
+        ({"json": {"inputs": [gate(data=[[1, 0], [1, 10**400]])]}}, 400, "beyond what"),
+        ({"json": {"inputs": [gate(datatype="FP16")]}}, 400, "none of BOOL"),
+        ({"json": {"inputs": [gate(datatype="BOOL", data=[[True, False]] * 2)]}}, 400, "not of numbers"),
+        ({"json": {"inputs": [gate(datatype="BYTES", data=[["1", "0"]] * 2)]}}, 400, "not of numbers"),
+        ({"json": {"inputs": [gate(), gate()]}}, 400, "same name"),
+        ({"json": {"inputs": [gate(), gate(name="x1")]}}, 400, "alone"),
+        ({"json": {"inputs": [gate(name="x1"), gate(name="x2")]}}, 400, "(rows, 1)"),
+        ({"json": {"inputs": [gate()], "outputs": [{"name": "horse"}]}}, 400, "`outputs`"),
+        ({"json": {"inputs": [gate()], "outputs": [{"name": "probability"}] * 2}}, 400, "`outputs`"),
+        ({"json": {"inputs": [gate()], "parameters": {"binary_data_output": 1}}}, 400, "true or false"),
+        ({"json": {"inputs": [gate()], "parameters": {"sequence_id": 1}}}, 400, "not supported"),
+        ({"json": {"inputs": [gate(parameters={"shared_memory_region": "a"})]}}, 400, "not supported"),
+        ({"json": {"inputs": [gate()], "outputs": [CLASSIFIED]}}, 400, "not supported"),
+        ({"json": {"inputs": [gate(shape=[0, 2], data=[])]}}, 422, "no rows"),
+        ({"json": {"inputs": [gate(data=[[1, 0], [1, 7]])]}}, 422, "#/inputs/0/data/1/1: x2 is outside"),
+        ({"content": json.dumps({"inputs": [gate(data=[1, 0, 1, math.nan])]})}, 422, "not a finite number"),
+        ({"json": {"inputs": [gate(data=[[1, 0], [1, 1e300]])]}}, 422, "not a finite number"),
+        ({"json": {"inputs": [gate(name="x1", shape=[2], data=[1, 0])]}}, 422, "x2 is missing"),
+        ({"json": {"inputs": [gate(name="horse", shape=[2], data=[1, 0])]}}, 422, "not declared"),
+        (binary(raw(), tail=BYTES[:-1]), 400, "binary_data_size together"),
+        (binary(raw(), tail=BYTES + b"0"), 400, "binary_data_size together"),
+        (binary(raw(), length=10**6), 400, "number of bytes of JSON"),
+        (binary(raw(), length=-1), 400, "number of bytes of JSON"),
+        (binary(raw(), length=7), 400, "not valid JSON"),
+        (binary(raw(shape=[3, 2])), 400, "4 each"),
+        (binary(raw(datatype="FP64")), 400, "8 each"),
+        (binary(raw(shape=[2**40, 2**40])), 400, "4 each"),
+        (binary(raw(size=-16)), 400, "no number of bytes"),
+        (binary(raw(parameters={"binary_data_size": True})), 400, "no number of bytes"),
+        (binary(raw(data=ROWS)), 400, "or neither"),
+        (binary(raw(), tail=NAN), 422, "not a finite number"),
+        (binary(raw(size=4, name="x1", shape=[4], datatype="BOOL"), tail=b"\0\1\2\1"), 400, "nor 1"),
+        (binary(raw(size=4, name="x1", shape=[4], datatype="BYTES"), tail=b"\0\0\0\0"), 400, "texts"),
+        (binary(raw(size=4, name="x1", shape=[1], datatype="BYTES"), tail=b"\1\0\0\0"), 400, "texts"),
+        (binary(raw(size=6, name="x1", shape=[1], datatype="BYTES"), tail=b"\1\0\0\0ab"), 400, "texts"),
+        (binary(raw(size=4, name="x1", shape=[2**60], datatype="BYTES"), tail=b"\0" * 4), 400, "texts"),
+        ({"content": BYTES[:-1], "headers": {LENGTH: "0"}}, 400, "4 each"),
+        ({"content": b"", "headers": {LENGTH: "0"}}, 422, "no rows"),
+    ],
+)  # fmt: skip
+async def test_what_does_not_fit_is_refused_in_one_string(
+    client: httpx.AsyncClient, request_: dict[str, Any], status: int, told: str
+) -> None:
+    """Wrong JSON, shapes, datatypes, sizes, names and values, in the protocol's envelope, without a value."""
+    answer = await client.post(INFER, **request_)
+
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json().keys() == {"error"}
+    assert told in answer.json()["error"]
+    assert "horse" not in answer.text
+
+
+@pytest.mark.parametrize("size", [0, None])
+async def test_the_matrix_may_be_the_whole_body(client: httpx.AsyncClient, size: int | None) -> None:
+    """With 0 for the bytes of JSON, as of Triton's raw requests: answered in bytes."""
+    whole = await client.post(INFER, content=BYTES, headers={LENGTH: "0"})
+    usual = await client.post(INFER, **binary(raw(), parameters={"binary_data_output": True}))
+
+    assert whole.status_code == 200
+    assert whole.content == usual.content
+    assert whole.headers["content-type"] == "application/octet-stream"
+
+
+async def test_tensors_of_json_and_of_bytes_stand_side_by_side(client: httpx.AsyncClient) -> None:
+    """Bytes are taken in the order of the inputs that have them; one output each way."""
+    inputs = [
+        {"name": "x2", "shape": [2], "datatype": "UINT8", "parameters": {"binary_data_size": 2}},
+        {"name": "x1", "shape": [2, 1], "datatype": "INT64", "data": [[1], [1]]},
+    ]
+    outputs = [
+        {"name": "probability", "parameters": {"binary_data": True}},
+        {"name": "distance_percentile", "parameters": {"binary_data": False}},
+    ]
+    every = {"binary_data_output": True}
+    mixed = await client.post(INFER, **binary(*inputs, tail=b"\0\1", outputs=outputs, parameters=every))
+    usual = (await client.post(INFER, json={"inputs": [gate()]})).json()["outputs"]
+
+    size = int(mixed.headers[LENGTH])
+    found = json.loads(mixed.content[:size])["outputs"]
+    assert found[1] == usual[1]
+    assert np.frombuffer(mixed.content[size:], "<f4").tolist() == usual[0]["data"]
+
+
+async def test_an_answer_without_an_id_has_none(client: httpx.AsyncClient) -> None:
+    """It is echoed where it was given."""
+    for given, expected in (({}, None), ({"id": ""}, ""), ({"id": "ä"}, "ä"), ({"id": None}, None)):
+        answer = (await client.post(INFER, json={"inputs": [gate()]} | given)).json()
+        assert answer.get("id") == expected
+        assert ("id" in answer) == (expected is not None)
+
+
+async def test_the_index_lists_what_is_served_and_why_others_are_not(registry: Registry) -> None:
+    """Rejected versions with their reason, unless only those that are ready are asked for."""
+    own = Registry(MODELS)
+    own.add(MeanServable(GATE))
+    own.rejected["and_gate"][2] = "it is broken"
+    async with client_of(create_app(Settings(), own)) as client:
+        every = (await client.post("/v2/repository/index")).json()
+        ready = (await client.post("/v2/repository/index", json={"ready": True})).json()
+        wrong = await client.post("/v2/repository/index", json={"ready": "perhaps"})
+
+    served = {"name": "and_gate", "version": "1", "state": "READY", "reason": ""}
+    assert every == [
+        served, {"name": "and_gate", "version": "2", "state": "UNAVAILABLE", "reason": "it is broken"}
+    ]  # fmt: skip
+    assert ready == [served]
+    assert wrong.status_code == 400
+
+
+async def test_nothing_is_ready_while_a_model_is_missing_or_the_service_leaves() -> None:
+    """503, as of /health/ready, and not Triton's 400: it is the server that cannot."""
+    own = Registry(MODELS)
+    own.add(MeanServable(GATE))
+    app = create_app(Settings(), own)
+    async with client_of(app) as client:
+        assert (await client.get("/v2/health/ready")).status_code == 503
+        assert "survival: there is no version" in (await client.get("/v2/health/ready")).json()["error"]
+        assert (await client.get("/v2/models/survival/ready")).status_code == 503
+        assert (await client.get("/v2/models/and_gate/ready")).json() == {"name": "and_gate", "ready": True}
+        assert (await client.get("/v2/models/survival")).json()["versions"] == []
+
+        app.api.state.door.stage = Stage.DRAINING
+        assert (await client.get("/v2/health/live")).status_code == 200
+        assert (await client.get("/v2/models/and_gate/ready")).status_code == 503
+
+
+class Counting(MeanServable):
+    """A servable that notes the rows of each call."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        self.calls: list[int] = []
+
+    def predict(self, matrix: Matrix) -> Outputs:
+        self.calls.append(len(matrix))
+        return super().predict(matrix)
+
+
+async def test_rows_share_calls_with_native_ones(spec: ModelSpec) -> None:
+    """Thirty requests of two dialects in a few calls, and each gets what it gets alone."""
+    servable = Counting(spec)
+    registry = Registry(MODELS)
+    registry.add(servable)
+    row = [feature.code(spec.example[feature.name]) for feature in spec.features]
+    lower = [*row[:-1], spec.features[-1].code(spec.example[spec.features[-1].name])]
+    x = {"name": "x", "shape": [2, len(row)], "datatype": "FP64", "data": [row, lower]}
+    asked = [
+        (f"/v2/models/{spec.name}/infer", {"inputs": [x]}),
+        (f"/models/{spec.name}/predict", {"instances": [dict(spec.example)]}),
+    ] * 15
+    async with client_of(create_app(Settings(), registry)) as client:
+        alone = [(await client.post(path, json=body)).json() for path, body in asked]
+        servable.calls.clear()
+        together = await asyncio.gather(*(client.post(path, json=body) for path, body in asked))
+        page = (await client.get("/metrics")).text
+
+    assert [answer.json() for answer in together] == alone
+    assert sum(servable.calls) == 45
+    assert len(servable.calls) <= 3
+    assert f'model_rows_total{{action="infer",model="{spec.name}",version="1"}} 60.0' in page
+    assert 'route="/v2/models/{model}/infer"' in page
+
+
+class Held(MeanServable):
+    """A servable that says when it is asked, and answers once it is let go."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        self.begun, self.released = Event(), Event()
+
+    def predict(self, matrix: Matrix) -> Outputs:
+        self.begun.set()
+        assert self.released.wait(timeout=30)
+        return super().predict(matrix)
+
+
+async def test_rows_of_a_dialect_are_bounded_before_they_are_read() -> None:
+    """As many bytes of JSON without a brace, or of numbers, count as the rows that they are."""
+    row = [feature.code(WINE.example[feature.name]) for feature in WINE.features]
+    rows = np.tile(np.array(row, "<f4"), (4000, 1))
+    described = {"name": "x", "shape": [4000, 12], "datatype": "FP32"}
+    bodies = [
+        {"json": {"inputs": [described | {"data": rows.ravel().tolist()}]}},
+        binary(described | {"parameters": {"binary_data_size": rows.nbytes}}, tail=rows.tobytes()),
+    ]
+    path = "/v2/models/wine_grade/infer"
+    for body in bodies:
+        registry, held = Registry(MODELS), Held(WINE)
+        registry.add(held)
+        async with client_of(create_app(Settings(max_waiting_rows=5000), registry)) as client:
+            first = asyncio.create_task(client.post(path, **body))
+            await asyncio.to_thread(held.begun.wait, 30)
+            refused = await client.post(path, **body)
+            held.released.set()
+
+            assert refused.status_code == 429
+            assert refused.headers["retry-after"]
+            assert "error" in refused.json()
+            assert (await first).status_code == 200
