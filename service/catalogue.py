@@ -41,6 +41,9 @@ class FeatureDescription(BaseModel):
     low: float | None
     high: float | None
     levels: list[str] | None
+    codes: list[int] | None = Field(
+        description="of the levels, in the same order, as CSV cells may hold them and dialects' tensors do"
+    )
     at_most: str | None
     source: str = Field(description="the column's name in the published table")
     seen: SeenDescription | None = None
@@ -56,6 +59,7 @@ class FeatureDescription(BaseModel):
             low=feature.low,
             high=feature.high,
             levels=list(feature.levels) or None,
+            codes=list(feature.levels.values()) or None,
             at_most=feature.at_most,
             source=feature.source,
             seen=SeenDescription.of(feature, seen) if seen else None,

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from mean_servable import MeanServable
 from servers import client_of
+from service import keys
 from service.app import create_app
 from service.features import Matrix
 from service.limits import Stage
@@ -209,6 +211,30 @@ async def test_nothing_is_ready_while_a_model_is_missing_or_the_service_leaves()
         app.api.state.door.stage = Stage.DRAINING
         assert (await client.get("/v2/health/live")).status_code == 200
         assert (await client.get("/v2/models/and_gate/ready")).status_code == 503
+
+
+async def test_refusals_before_the_routes_have_the_same_envelope(tmp_path: Path) -> None:
+    """A missing key, a closed door, a path that is not there, a method, a body that is too large."""
+    own = Registry(MODELS)
+    own.add(MeanServable(GATE))
+    keys.write(tmp_path / "keys.json", [])
+    open_app = create_app(Settings(max_body_bytes=200), own)
+    async with client_of(create_app(Settings(api_keys_file=tmp_path / "keys.json"), own)) as client:
+        answers = [await client.post(INFER), await client.get("/v2")]
+        assert (await client.get("/v2/health/live")).status_code == 200
+    async with client_of(open_app) as client:
+        answers += [await client.get("/v2/nowhere"), await client.get(INFER)]
+        answers += [await client.post(INFER, content=b"0" * 201)]
+        open_app.api.state.door.stage = Stage.CLOSED
+        answers += [await client.post(INFER)]
+        assert (await client.get("/v2/health/live")).status_code == 200
+
+    assert [answer.status_code for answer in answers] == [401, 401, 404, 405, 413, 503]
+    for answer in answers:
+        assert answer.json().keys() == {"error"}
+    assert answers[0].headers["www-authenticate"] == "Bearer"
+    assert answers[3].headers["allow"] == "POST"
+    assert answers[5].headers["retry-after"]
 
 
 class Counting(MeanServable):

@@ -1,8 +1,12 @@
-"""The README is true: its requests are sent to a real process, and its tables are those of the code."""
+"""The README and docs/dialects.md are true: their requests are sent to a real process.
+
+The README's tables are those of the code.
+"""
 
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,8 +19,13 @@ from service.models import MODELS
 from service.settings import Settings
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-# A shell block that calls curl, and the JSON block that the README shows for its answer.
-REQUESTS = re.findall(r"```sh\n(curl .*?)```\n+(?:[^`]*?```json\n(.*?)```)?", README, flags=re.DOTALL)
+DIALECTS = (ROOT / "docs/dialects.md").read_text(encoding="utf-8")
+# A shell block that calls curl, and the JSON block that stands below it for its answer.
+REQUESTS = re.findall(
+    r"```sh\n(curl .*?)```\n+(?:[^`]*?```json\n(.*?)```)?", README + DIALECTS, flags=re.DOTALL
+)
+# A client's own code.
+PROGRAMS = re.findall(r"```python\n(.*?)```", DIALECTS, flags=re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +52,16 @@ def test_a_request_of_the_readme_has_the_answer_that_it_shows(
     given = json.loads(run.stdout)
     if answer:
         agree(given, json.loads(answer))
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_of_the_documents_runs(server: Server, program: str) -> None:
+    """As it is printed, but for the port; it prints what was answered."""
+    local = program.replace("127.0.0.1:8000", server.url.removeprefix("http://"))
+    assert local != program
+    run = subprocess.run([sys.executable, "-c", local], capture_output=True, text=True, check=True)
+
+    assert run.stdout.strip()
 
 
 def agree(given: Any, shown: Any) -> None:

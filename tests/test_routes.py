@@ -60,7 +60,10 @@ async def test_models_lists_every_declared_model_and_the_device(client: httpx.As
     age = survival["features"][-1]
     assert (age["name"], age["unit"], age["low"], age["high"]) == ("age", "years", 18, 110)
     assert age["seen"] == {"low": 18, "high": 110, "levels": None}
-    assert survival["features"][0]["seen"]["levels"][0] == "DGN1"
+    diagnosis = survival["features"][0]
+    assert diagnosis["seen"]["levels"][0] == "DGN1"
+    assert dict(zip(diagnosis["levels"], diagnosis["codes"], strict=True))["DGN8"] == 8
+    assert age["codes"] is None
 
 
 async def test_a_model_and_its_version_describe_themselves(

@@ -134,6 +134,21 @@ def test_a_refusal_is_the_clients_own_exception(client: triton.InferenceServerCl
     assert caught.value.status() == "422"
 
 
+def test_a_request_may_be_compressed(
+    client: triton.InferenceServerClient, spec: ModelSpec, native: Any
+) -> None:
+    """With gzip; deflate is refused, and the header says so."""
+    x = triton.InferInput("x", [3, len(spec.features)], "FP32")
+    x.set_data_from_numpy(matrix(spec))
+
+    result = client.infer(spec.name, [x], request_compression_algorithm="gzip")
+
+    for name, values in numbers(spec, native).items():
+        assert result.as_numpy(name).tobytes() == values.tobytes()
+    with pytest.raises(InferenceServerException, match="gzip"):
+        client.infer(spec.name, [x], request_compression_algorithm="deflate")
+
+
 def test_many_rows_come_back_in_order(client: triton.InferenceServerClient) -> None:
     """More than one call takes, each with its own answer."""
     rows = np.random.default_rng(1).integers(0, 2, (5 * CALL_ROWS, 2)).astype(np.float32)

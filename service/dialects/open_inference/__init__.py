@@ -85,7 +85,7 @@ def _add_server(router: APIRouter) -> None:
     )
     async def index(request: Request) -> list[Indexed]:
         state = _state(request)
-        body = await body_of(dict(request.headers.raw), request.receive, state.settings.max_body_bytes)
+        body = await body_of(dict(request.headers.raw), request.receive, state.settings)
         try:
             wanted = IndexRequest.model_validate_json(body or b"{}")
         except ValidationError:
