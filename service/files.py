@@ -1,4 +1,4 @@
-"""Reading what lies in the artifacts folder: plain files below one root, and no more of them than expected.
+"""Reading what others write: plain files, those of artifacts below one root, and no more than expected.
 
 Whoever writes there may err or mean harm: a link may lead out, a FIFO would keep a reader waiting for ever.
 """
@@ -55,10 +55,13 @@ def plain(path: Path, most: int = MOST_BYTES) -> bytes:
         if error.errno in (ELOOP, ENXIO):  # a link, a socket
             raise ArtifactRejected(f"{path.name} is no plain file") from None
         raise
-    with open(descriptor, "rb") as file:
+    try:
         if not S_ISREG(os.fstat(descriptor).st_mode):
             raise ArtifactRejected(f"{path.name} is no plain file")
-        content = file.read(most + 1)
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(most + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > most:
         raise ArtifactRejected(f"{path.name} has more than {most:,} bytes; export the model again")
     return content

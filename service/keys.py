@@ -23,7 +23,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from service.errors import Misconfigured
+from service.errors import ArtifactRejected, Misconfigured
+from service.files import plain
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ PREFIX = "tms_"
 BYTES = 32
 # Seconds between two looks at the file: how long a key outlives its entry at most.
 POLL_S = 1.0
+# Some thousand entries. The file is read where requests are answered, which may not wait for it.
+MOST_BYTES = 2**20
 
 
 class Entry(BaseModel):
@@ -58,12 +61,22 @@ def new(name: str, scopes: Sequence[Scope]) -> tuple[str, Entry]:
     return key, Entry(name=name, sha256=sha256(key.encode()).hexdigest(), scopes=tuple(scopes), created=now)
 
 
+class Unreadable(Misconfigured):
+    """The file is not there, or the system does not let it be read at this moment."""
+
+
 def read(path: Path) -> list[Entry]:
     """The entries of a file. Raises Misconfigured, which says where it is wrong and repeats none of it."""
     try:
-        entries = _ENTRIES.validate_json(path.read_bytes())
+        # Links are followed: what Kubernetes mounts is one.
+        entries = _ENTRIES.validate_json(plain(Path(os.path.realpath(path)), MOST_BYTES))
     except OSError as error:
-        raise Misconfigured(f"the file of keys cannot be read: {error.strerror}") from None
+        raise Unreadable(f"the file of keys cannot be read: {error.strerror}") from None
+    except ArtifactRejected:
+        raise Misconfigured(
+            f"the file of keys is no plain file of at most {MOST_BYTES:,} bytes; name the one that"
+            " `python -m service key new NAME` writes"
+        ) from None
     except ValidationError as error:
         raise Misconfigured(
             f"the file of keys is wrong at {_place(error)}; `python -m service key new NAME` writes it"
@@ -136,6 +149,7 @@ class KeyFile:
         self._clock = clock
         self._stamp = _stamp(path)
         self._known = Known(read(path))
+        self._said = ""
         self._next = clock() + POLL_S
 
     def known(self) -> Known:
@@ -149,15 +163,19 @@ class KeyFile:
     def _look(self) -> None:
         """Read the file if it is another; keep the keys that there were if it is not one."""
         stamp = _stamp(self._path)
-        if stamp == self._stamp:
+        if stamp is not None and stamp == self._stamp:
             return
         self._stamp = stamp  # from before the reading: what is written meanwhile is seen next time
         try:
             entries = read(self._path)
         except Misconfigured as error:
-            log.error("%s; the keys stay those of before, revoked ones too", error)
+            if isinstance(error, Unreadable):
+                self._stamp = None  # the fault may be the system's: the same file is tried again
+            if self._said != str(error):
+                log.error("%s; the keys stay those of before, revoked ones too", error)
+            self._said = str(error)
             return
-        self._known = Known(entries)
+        self._known, self._said = Known(entries), ""
         log.info("keys read: %d", len(entries))
 
 

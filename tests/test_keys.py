@@ -2,7 +2,10 @@
 
 import json
 import logging
+import os
+import resource
 import stat
+from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -100,6 +103,65 @@ def test_a_file_that_breaks_keeps_the_keys_that_there_were(
     clock.now = 4.0
     assert known.known().holder(key.encode()) is None
     assert known.known().holder(new.encode())
+
+
+def test_a_revoked_key_stops_once_the_system_lets_the_file_be_read(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All files are open: the revocation is not lost, though the file does not change again."""
+    first, second = made(file, "first", "second")
+    clock = Clock()
+    known = KeyFile(file, clock)
+    keys.write(file, keys.read(file)[1:])
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        for clock.now in (1.0, 2.0):
+            assert known.known().holder(first.encode())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    clock.now = 3.0
+    assert known.known().holder(first.encode()) is None
+    assert known.known().holder(second.encode())
+    assert [record.levelname for record in caplog.records if record.levelno > logging.INFO] == ["ERROR"]
+    assert "Too many open files" in caplog.text
+
+
+PLACED: dict[str, Callable[[Path], object]] = {
+    "a FIFO": os.mkfifo,
+    "a folder": Path.mkdir,
+    "more than a mebibyte": lambda path: path.write_bytes(b" " * (keys.MOST_BYTES + 1)),
+    "a link to itself": lambda path: path.symlink_to(path),
+}
+
+
+@pytest.mark.parametrize("place", PLACED.values(), ids=PLACED)
+def test_what_is_no_file_of_keys_is_neither_waited_for_nor_read(
+    file: Path, place: Callable[[Path], object]
+) -> None:
+    """Requests wait while it is read; each look leaves no file open."""
+    (key,) = made(file, "one")
+    clock = Clock()
+    known = KeyFile(file, clock)
+    file.unlink()
+    place(file)
+    opened = len(os.listdir("/proc/self/fd"))
+
+    with pytest.raises(Misconfigured, match="no plain file of at most 1,048,576 bytes"):
+        keys.read(file)
+    for clock.now in (1.0, 2.0):
+        assert known.known().holder(key.encode())
+    assert len(os.listdir("/proc/self/fd")) == opened
+
+
+def test_the_file_may_be_a_link(file: Path) -> None:
+    """Secrets are mounted so."""
+    (key,) = made(file, "one")
+    link = file.with_name("link")
+    link.symlink_to(file)
+
+    assert KeyFile(link).known().holder(key.encode())
 
 
 @pytest.mark.parametrize(
