@@ -152,27 +152,30 @@ def _key(asked: argparse.Namespace, settings: Settings) -> int:
         print("error: name the file of keys, with --file or as API_KEYS_FILE", file=sys.stderr)
         return 2
     try:
-        entries = [] if asked.does == "new" and not file.exists() else keys.read(file)
-        if asked.does == "new":
-            return _new_key(asked, file, entries)
-        if asked.does == "revoke":
-            return _revoke_key(asked, file, entries)
+        if asked.does == "list":
+            return _list_keys(file)
+        with keys.changing(file):
+            return _new_key(asked, file) if asked.does == "new" else _revoke_key(asked, file)
     except (Misconfigured, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    for entry in entries:
+
+
+def _list_keys(file: Path) -> int:
+    for entry in keys.read(file):
         print(f"{entry.name} {entry.created.isoformat()} {' '.join(entry.scopes)}")
     return 0
 
 
-def _new_key(asked: argparse.Namespace, file: Path, entries: list[keys.Entry]) -> int:
+def _new_key(asked: argparse.Namespace, file: Path) -> int:
     key, entry = keys.new(asked.name, asked.scope or ("predict", "evaluate"))
-    keys.write(file, [*entries, entry])
+    keys.write(file, [*(keys.read(file) if file.exists() else []), entry])
     print(key)
     return 0
 
 
-def _revoke_key(asked: argparse.Namespace, file: Path, entries: list[keys.Entry]) -> int:
+def _revoke_key(asked: argparse.Namespace, file: Path) -> int:
+    entries = keys.read(file)
     kept = [
         entry
         for entry in entries

@@ -7,6 +7,7 @@ Several entries may bear one name: a key is renewed by a second one, and ended b
 Knows files and hashes; knows nothing of HTTP.
 """
 
+import fcntl
 import hmac
 import json
 import logging
@@ -14,7 +15,8 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -112,6 +114,18 @@ def write(path: Path, entries: Sequence[Entry]) -> None:
     except BaseException:
         os.unlink(partial)
         raise
+
+
+@contextmanager
+def changing(path: Path) -> Iterator[None]:
+    """Let nobody else change the file meanwhile: what is read is what is replaced. Raises OSError."""
+    # The folder is locked, as the file is replaced, and may not be there yet.
+    folder = os.open(path.resolve().parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 class Known:

@@ -5,6 +5,8 @@ import logging
 import os
 import resource
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from servers import ROOT
 from service import keys
 from service.commands import run
 from service.errors import Misconfigured
@@ -252,6 +255,37 @@ def test_a_command_that_cannot_be_done_leaves_the_file(
     assert command(file, "new", "two") == 1
     assert file.read_text() == "broken"
     assert capsys.readouterr().err.count("error: ") == 5
+    assert [path.name for path in file.parent.iterdir()] == ["keys.json"]
+
+
+MAKES_TWENTY = """
+import sys
+from service.commands import run
+from service.settings import Settings
+input()
+for number in range(20):
+    assert run(["key", "new", f"{sys.argv[2]}-{number}", "--file", sys.argv[1]], Settings()) == 0
+"""
+
+
+def test_no_key_is_lost_when_several_are_made_at_once(file: Path) -> None:
+    """Nor is one that was revoked meanwhile alive again."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", MAKES_TWENTY, str(file), name],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )
+        for name in ("first", "second", "third")
+    ]  # fmt: skip
+    for process in processes:
+        assert process.stdin
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+
+    assert len(keys.read(file)) == 60
     assert [path.name for path in file.parent.iterdir()] == ["keys.json"]
 
 
