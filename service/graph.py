@@ -4,7 +4,7 @@ A graph is a program. TensorFlow's operations can also read and write files, cal
 those is needed for an answer. Knows the fields of SavedModel's protocol buffer, and no TensorFlow.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 # What the exports of training/ are made of; each computes its outputs from its inputs and nothing else.
@@ -26,30 +26,46 @@ KEEPING = frozenset(
     StaticRegexFullMatch StringJoin VarHandleOp VarIsInitializedOp
     """.split()  # noqa: SIM905
 )
+# What TensorFlow says of a function that it saves. Others choose which function runs in the place of which.
+SAID = frozenset({"_construction_context", "_input_shapes"})
 
 
 def foreign(saved: Any) -> list[str]:
     """One sentence for each operation of a parsed SavedModel that has no place there, [] if none.
 
-    What can be called, be it by a signature or by the loader, only computes. Functions that keep variables
-    are named by the graph's own nodes alone, and those TensorFlow 2 never runs.
+    Functions only compute. The two that keep variables are named by the saver's nodes alone, which
+    TensorFlow 2 never runs, and by nothing that can be called, be it by a signature or by the loader.
     """
     if len(saved.meta_graphs) != 1 or not saved.meta_graphs[0].HasField("object_graph_def"):
         return ["saved_model.pb is not what TensorFlow 2 saves; export the model again"]
     graph = saved.meta_graphs[0]
     library = graph.graph_def.library.function
-    operations = {function.signature.name: {node.op for node in function.node_def} for function in library}
-    called = {*_objects(graph.object_graph_def)}
-    called.update(name for function in library for name in _calls(function.node_def))
-    used = {node.op for node in graph.graph_def.node}.union(*operations.values()) - COMPUTING - KEEPING
-    kept = {op for name in called & operations.keys() for op in operations[name] & KEEPING}
+    savers = {*_savers(graph)} - {*_objects(graph.object_graph_def)}
+    savers.difference_update(name for function in library for name in _calls(function.node_def))
+    used = {node.op for node in graph.graph_def.node} - COMPUTING - KEEPING
+    kept, said = set(), set()
+    for function in library:
+        operations = {node.op for node in function.node_def} - COMPUTING
+        used |= operations - KEEPING
+        kept |= operations & KEEPING if function.signature.name not in savers else set()
+        said |= function.attr.keys() - SAID
     return [
         *(
             f"saved_model.pb has the operation {op}, which service/graph.py does not allow"
             for op in sorted(used)
         ),
         *(f"saved_model.pb has the operation {op} outside of its saver's functions" for op in sorted(kept)),
+        *(
+            f"saved_model.pb has a function with the attribute {name}, which service/graph.py does not allow"
+            for name in sorted(said)
+        ),
     ]
+
+
+def _savers(graph: Any) -> Iterator[str]:
+    """The functions that save and restore variables, where TensorFlow 1 would look for them."""
+    named = {graph.saver_def.save_tensor_name.partition(":")[0], graph.saver_def.restore_op_name}
+    yield from _calls(node for node in graph.graph_def.node if node.name in named)
 
 
 def _objects(objects: Any) -> Iterator[str]:
@@ -60,7 +76,7 @@ def _objects(objects: Any) -> Iterator[str]:
         yield node.bare_concrete_function.concrete_function_name
 
 
-def _calls(nodes: Any) -> Iterator[str]:
+def _calls(nodes: Iterable[Any]) -> Iterator[str]:
     """The functions that nodes name in their attributes."""
     for node in nodes:
         for value in node.attr.values():

@@ -115,6 +115,50 @@ def test_a_saver_that_can_be_called_is_rejected(artifact: Path, how: str) -> Non
     assert any("SaveV2 outside" in reason for reason in foreign(graph))
 
 
+def with_writer(artifact: Path, attributes: Callable[[str], dict[str, object] | None]) -> SavedModel:
+    """A graph that calls one function, beside another of its interface, which writes and is not called."""
+    shape = [tf.TensorSpec([None, 2], tf.float32, "x")]
+
+    def written(x: tf.Tensor) -> tf.Tensor:
+        save = tf.raw_ops.SaveV2(prefix="written", tensor_names=["x"], shape_and_slices=[""], tensors=[x])
+        with tf.control_dependencies([save]):
+            return x * 1.0
+
+    good = tf.function(lambda x: x * 1.0, shape, experimental_attributes=attributes("GPU"))
+    bad = tf.function(written, shape, experimental_attributes=attributes("CPU")).get_concrete_function()
+    saved(artifact, lambda _, x: good(x))
+    graph = parsed(artifact)
+    graph.meta_graphs[0].graph_def.library.function.append(bad.function_def)
+    return graph
+
+
+def test_a_function_that_tensorflow_may_run_in_anothers_place_is_rejected(artifact: Path) -> None:
+    """Of the functions that implement one interface it runs the one for the device, whichever is called."""
+    graph = with_writer(artifact, lambda device: {"api_implements": "both", "api_preferred_device": device})
+    reasons = "; ".join(foreign(graph))
+
+    assert "the operation SaveV2 outside of its saver's functions" in reasons
+    assert "a function with the attribute api_implements, which" in reasons
+    assert "a function with the attribute api_preferred_device, which" in reasons
+
+
+def test_a_function_that_writes_and_is_not_called_is_rejected(artifact: Path) -> None:
+    """Who knows what calls it."""
+    assert foreign(with_writer(artifact, lambda _: None)) == [
+        "saved_model.pb has the operation SaveV2 outside of its saver's functions"
+    ]
+
+
+def test_a_second_function_of_one_name_is_looked_at(artifact: Path) -> None:
+    """Whichever of them is loaded."""
+    graph = parsed(artifact)
+    functions = graph.meta_graphs[0].graph_def.library.function
+    functions.insert(0, functions[0])
+    functions[0].node_def.add().op = "WriteFile"
+
+    assert "the operation WriteFile, which" in "; ".join(foreign(graph))
+
+
 def test_a_graph_without_objects_is_rejected(artifact: Path) -> None:
     """TensorFlow would run the nodes of a graph of version 1 as soon as it loads them."""
     graph = parsed(artifact)
