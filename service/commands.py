@@ -7,24 +7,25 @@
     python -m service key list
     python -m service key revoke laboratory --created 2026-11-25T12:00:00Z
 
-TRUSTED_DIGESTS, in the environment or .env, holds for them as for the service.
+ARTIFACTS, DEVICE and TRUSTED_DIGESTS, in the environment or .env, hold for them as for the service.
 Nothing here speaks to a running service: it looks at the files by itself.
 """
 
 import argparse
 import re
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 from service import keys, labels
-from service.errors import ArtifactRejected, Misconfigured
+from service.errors import ArtifactRejected, DeviceUnavailable, Misconfigured
 from service.labels import STABLE
 from service.models import MODELS
-from service.registry import Load, version_folders
+from service.registry import Load, Servable, version_folders
 from service.settings import Settings
+from service.spec import ModelSpec
 
 COMMANDS = ("check", "promote", "rollback", "key")
 
@@ -39,7 +40,9 @@ def run(arguments: Sequence[str], settings: Settings, load: Load | None = None) 
     promote = commands.add_parser("promote", help="let a label point at a version that has been proven")
     rollback = commands.add_parser("rollback", help="let a label point at the version before")
     for command in (check, promote, rollback):
-        command.add_argument("--artifacts", type=Path, default=Path("artifacts"), help="as for the service")
+        command.add_argument(
+            "--artifacts", type=Path, default=settings.artifacts, help="by default ARTIFACTS"
+        )
     for command in (promote, rollback):
         command.add_argument("model", choices=MODELS)
     promote.add_argument("version", type=int)
@@ -53,18 +56,18 @@ def run(arguments: Sequence[str], settings: Settings, load: Load | None = None) 
         "check": _check, "promote": _promote, "rollback": _rollback,
     }  # fmt: skip
     try:
-        return do[asked.command](asked, load or _tensorflow(settings.trusted))
-    except (ArtifactRejected, OSError) as error:
+        return do[asked.command](asked, load or _tensorflow(settings))
+    except (ArtifactRejected, DeviceUnavailable, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
 
-def _tensorflow(trusted: Collection[str]) -> Load:
+def _tensorflow(settings: Settings) -> Load:
     """What loads and proves a version; TensorFlow is imported only when it is needed."""
     from service.servable import SavedModelServable, choose_device
 
-    print(f"device: {choose_device('auto')}")
-    return partial(SavedModelServable, trusted=trusted)
+    print(f"device: {choose_device(settings.device)}")
+    return partial(SavedModelServable, trusted=settings.trusted)
 
 
 def _check(asked: argparse.Namespace, load: Load) -> int:
@@ -75,9 +78,9 @@ def _check(asked: argparse.Namespace, load: Load) -> int:
         folders = version_folders(home)
         for version in sorted(folders):
             try:
-                servable = load(folders[version], spec)
+                servable = _proven(load, folders[version], spec)
                 print(f"{name} {version}: proven, its digest is {servable.digest}")
-            except Exception as error:
+            except ArtifactRejected as error:
                 wrong += 1
                 print(f"{name} {version}: rejected: {error}")
         if not folders:
@@ -98,7 +101,7 @@ def _promote(asked: argparse.Namespace, load: Load) -> int:
         raise ArtifactRejected(
             f"there is no version {asked.version} in {home}; see `python -m service check`"
         )
-    load(folder, MODELS[asked.model])
+    _proven(load, folder, MODELS[asked.model])
     return _point(home, asked.label, asked.version)
 
 
@@ -109,12 +112,22 @@ def _rollback(asked: argparse.Namespace, load: Load) -> int:
     now = labels.read(home).get(asked.label) or max(folders, default=0)
     for version in sorted((one for one in folders if one < now), reverse=True):
         try:
-            load(folders[version], MODELS[asked.model])
+            _proven(load, folders[version], MODELS[asked.model])
         except ArtifactRejected as error:
             print(f"{asked.model} {version}: rejected: {error}")
             continue
         return _point(home, asked.label, version)
     raise ArtifactRejected(f"there is no older version than {now} in {home} that may be served")
+
+
+def _proven(load: Load, folder: Path, spec: ModelSpec) -> Servable:
+    """The version in a folder. Raises ArtifactRejected for whatever the service rejects it for."""
+    try:
+        return load(folder, spec)
+    except ArtifactRejected:
+        raise
+    except Exception as error:
+        raise ArtifactRejected(f"it could not be loaded ({type(error).__name__}: {error})") from error
 
 
 def _point(home: Path, label: str, version: int) -> int:

@@ -18,7 +18,9 @@ from service.spec import ModelSpec
 
 
 def arithmetic(folder: Path, spec: ModelSpec) -> MeanServable:
-    """Load a version, unless it is empty of what makes it one."""
+    """Load a version, unless it is empty of what makes it one, or calls itself."""
+    if (folder / "calls_itself").exists():
+        raise ValueError("There is a cyclic dependency between functions.")
     if not (folder / "saved_model.pb").exists():
         raise ArtifactRejected("manifest.json cannot be read")
     return MeanServable(spec, int(folder.name))
@@ -89,6 +91,34 @@ def test_no_label_is_moved_to_what_may_not_be_served(
     assert command(artifacts, *words) == 1
     assert capsys.readouterr().err.startswith("error: ")
     assert labels.read(artifacts / "survival") == {}
+
+
+def test_what_tensorflow_itself_refuses_is_rejected_too(
+    artifacts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever it raises: no label moves to it, a rollback passes it over, and no traceback is shown."""
+    home = artifacts / "survival"
+    (home / "2" / "calls_itself").touch()
+    reason = "it could not be loaded (ValueError: There is a cyclic dependency between functions.)"
+
+    assert command(artifacts, "promote", "survival", "2") == 1
+    assert capsys.readouterr().err == f"error: {reason}\n"
+    assert command(artifacts, "check") == 1
+    assert f"survival 2: rejected: {reason}" in capsys.readouterr().out
+    labels.write(home, {"stable": 3})
+    assert command(artifacts, "rollback", "survival") == 0
+    assert f"survival 2: rejected: {reason}" in capsys.readouterr().out
+    assert labels.read(home) == {"stable": 1}
+
+
+def test_the_settings_of_the_service_are_those_of_its_commands(
+    artifacts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ARTIFACTS and DEVICE: what is proven is what would be served, on what would serve it."""
+    assert run(["promote", "survival", "3"], Settings(artifacts=artifacts), arithmetic) == 0
+    assert labels.read(artifacts / "survival") == {"stable": 3}
+    assert run(["check"], Settings(artifacts=artifacts, device="gpu")) == 1
+    assert "DEVICE=gpu" in capsys.readouterr().err
 
 
 def test_there_is_nothing_to_go_back_to_from_the_first_version(artifacts: Path) -> None:
