@@ -89,6 +89,11 @@ class Settings(BaseSettings):
     body_timeout_s: float = Field(
         30, gt=0, description="seconds until a body that is not whole gets 408 (BODY_TIMEOUT_S)"
     )
+    send_timeout_s: float = Field(
+        30,
+        gt=0,
+        description="seconds in which a client takes 64 KiB of its answer, or is cut off (SEND_TIMEOUT_S)",
+    )
     max_inflation: float = Field(
         100,
         ge=1,

@@ -27,6 +27,8 @@ MAX_HEADERS = 100
 # What a client that is still sending has to read its answer. Closing at once would be a reset, which can
 # reach it before the answer does (RFC 9112, section 9.6).
 LINGER_S = 1.0
+# What a client is to take of an answer in each SEND_TIMEOUT_S: two kilobytes a second, by default.
+LEAST_TAKEN = 64 * 1024
 # Where trailers go: they are no headers (RFC 9110, section 6.5.1), and none means anything here.
 NOWHERE: Any = deque(maxlen=0)
 
@@ -91,6 +93,7 @@ class JoiningProtocol(HttpToolsProtocol):
         self._unparsed = 0
         self._timer: asyncio.TimerHandle | None = None
         self._refused = False
+        self._reading: asyncio.TimerHandle | None = None
 
     def shutdown(self) -> None:
         """End the connection, once what its client has already sent was read and answered."""
@@ -104,7 +107,20 @@ class JoiningProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Serve it no more."""
         self._expect_nothing()
+        self.resume_writing()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Write no more, as the client does not read; it has some time to go on."""
+        super().pause_writing()
+        self._expect_reading()
+
+    def resume_writing(self) -> None:
+        """Write again."""
+        super().resume_writing()
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, in pieces of which none holds much more than may come before a request."""
@@ -217,6 +233,18 @@ class JoiningProtocol(HttpToolsProtocol):
             self.transport.close()
         else:
             self._refuse(SlowRequest("The head of the request did not come in time; send it at once."))
+
+    def _expect_reading(self) -> None:
+        wait = self._state.settings.send_timeout_s
+        left = self.transport.get_write_buffer_size()
+        self._reading = self.loop.call_later(wait, self._look_whether_read, left)
+
+    def _look_whether_read(self, before: int) -> None:
+        """Cut off a client that takes too little. What has grown meanwhile is looked at once more."""
+        if 0 <= before - self.transport.get_write_buffer_size() < min(LEAST_TAKEN, before):
+            self.transport.abort()
+        else:
+            self._expect_reading()
 
     def _too_large(self) -> HeadTooLarge:
         return HeadTooLarge(

@@ -2,20 +2,21 @@
 
 import gzip
 import json
+import os
 import re
 import shutil
 import socket
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from servers import ROOT, TIMEOUT_S, Server
+from servers import ROOT, TIMEOUT_S, Server, eventually
 
 GATE = b'{"instances":[{"x1":1,"x2":1}]}'
 HOST = b" HTTP/1.1\r\nHost: service\r\n"
@@ -27,6 +28,10 @@ CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 IN_CHUNKS = CHUNKED + b"%x\r\n%s\r\n0\r\n" % (len(GATE), GATE)
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n"
 GIGABYTE = 10**9
+MOST_AT_A_TIME = 8
+FILE = "/static-offline-docs/swagger-ui-bundle.js"
+FILES = 20
+ASKED = FILES * (b"GET " + FILE.encode() + HOST + b"\r\n")
 GROWTH_KB = 50 * 1024
 
 
@@ -89,6 +94,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("artifacts")
     shutil.copytree(ROOT / "artifacts/and_gate", folder / "and_gate")
     limits = {"header-timeout-s": 0.5, "body-timeout-s": 0.5, "max-body-bytes": 2**24}
+    limits |= {"send-timeout-s": 1, "max-concurrent-requests": MOST_AT_A_TIME}
     options = [part for name, value in limits.items() for part in (f"--{name}", str(value))]
     with Server("--artifacts", str(folder), *options) as server:
         url = f"{server.url}/models/and_gate/predict"
@@ -436,6 +442,42 @@ class TestBodies:
         client.send(POST + b"Content-Length: %d\r\n\r\n" % len(nest) + nest)
 
         assert client.answer()[0] == 400
+
+
+class TestAnswers:
+    """A client may take its time to read, as long as it reads."""
+
+    def test_who_reads_nothing_gives_its_place_up(self, server: Server) -> None:
+        """As many as may be answered at a time ask for what no buffer of the system holds."""
+
+        def status() -> int:
+            return httpx.get(f"{server.url}/models").status_code
+
+        def opened() -> int:
+            return len(os.listdir(f"/proc/{server.process.pid}/fd"))
+
+        before = opened()
+        with ExitStack() as clients:
+            for _ in range(MOST_AT_A_TIME):
+                clients.enter_context(Client(server.url)).send(ASKED)
+            eventually(lambda: status() == 429)
+            eventually(lambda: opened() <= before)
+            assert status() == 200
+
+    def test_who_reads_slowly_gets_all_of_it(self, server: Server, client: Client) -> None:
+        """Although it takes longer than the time in which something is to be read."""
+        size = len(httpx.get(server.url + FILE).content)
+        client.send(ASKED)
+        began, left = time.monotonic(), FILES * size
+        while left > 0:
+            time.sleep(0.2)
+            for _ in range(50):
+                part = client.socket.recv(2**16)
+                left -= len(part)
+                if left <= 0:
+                    break
+                assert part, "the server closed"
+        assert time.monotonic() - began > 2
 
 
 def test_what_was_refused_is_counted_and_logged_without_a_byte_of_it(server: Server, client: Client) -> None:
