@@ -17,6 +17,7 @@ HEALTH = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/hea
 # They must be answered most of all when nobody else is.
 ALWAYS = HEALTH | {"/metrics"}
 TOO_MANY = "Too many requests are being answered; send this one again a little later."
+CLOSE = (b"connection", b"close")
 
 
 class Stage(IntEnum):
@@ -70,6 +71,6 @@ class Limits:
 
 async def _closing(send: Send, message: Message) -> None:
     """Let the connection end with this answer: its next request belongs to another process."""
-    if message["type"] == "http.response.start":
-        message["headers"] = [*message["headers"], (b"connection", b"close")]
+    if message["type"] == "http.response.start" and CLOSE not in message["headers"]:
+        message["headers"] = [*message["headers"], CLOSE]
     await send(message)

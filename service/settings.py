@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     workers: int = Field(1, ge=1, description="processes that answer (WORKERS)")
     artifacts: Path = Field(Path("artifacts"), description="folder of <model>/<version>/ (ARTIFACTS)")
     model_poll_s: float = Field(
-        2.0, ge=0, description="seconds between two looks at the artifacts; 0: never (MODEL_POLL_S)"
+        2.0, ge=0, description="seconds between two looks at the artifacts; 0: only when told (MODEL_POLL_S)"
     )
     trusted_digests: Annotated[str, BeforeValidator(_digests)] = Field(
         ANY, description="SHA-256 of each manifest.json that may load, with commas between (TRUSTED_DIGESTS)"

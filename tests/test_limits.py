@@ -17,6 +17,7 @@ from rows import PROBLEM, refused
 from servers import TIMEOUT_S, client_of
 from service.app import create_app
 from service.features import Matrix
+from service.limits import Stage
 from service.models import MODELS
 from service.registry import Registry
 from service.settings import Settings
@@ -95,6 +96,17 @@ async def test_a_body_over_the_limit_that_comes_with_its_head_is_refused(registr
 
     assert (await sent(app, b" " * 1001, whole=True))[0]["status"] == 413
     assert (await sent(app, BODY, whole=True))[0]["status"] == 200
+
+
+@pytest.mark.parametrize("body", [b"{}", b" " * 1001])
+async def test_an_answer_on_the_way_out_closes_the_connection_once(registry: Registry, body: bytes) -> None:
+    """Also where it would have done so anyway."""
+    app = create_app(Settings(max_body_bytes=1000), registry)
+    app.api.state.door.stage = Stage.DRAINING
+
+    start, _ = await sent(app, body, whole=True)
+
+    assert [value for name, value in start["headers"] if name == b"connection"] == [b"close"]
 
 
 @pytest.mark.parametrize("parts", [(), (BODY[:10],)])
