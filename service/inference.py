@@ -31,8 +31,8 @@ MAX_EXPLAINED = 250
 # each of its centres for each row, and takes 11 microseconds. An explanation takes a row along 128 nodes.
 CALL_ROWS = 128
 EXPLAINED_ROWS = 2
-# Of rows that nothing is worded for: calls of a cheap graph take a quarter of the time that they take by
-# CALL_ROWS, a kernel machine's no longer; with 2,048 its distances no longer fit the processor's cache.
+# Of rows that nobody words: a cheap graph takes a quarter to a half of the time that it takes by CALL_ROWS, a
+# kernel machine's as long; with 2,048 rows its distances no longer fit the processor's cache.
 RAW_ROWS = 512
 ANSWERS = "answers"
 # Points of curves that are worded at a time: some milliseconds, in which nothing else can run.
