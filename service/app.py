@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import chain
@@ -24,7 +24,7 @@ from service.exchange import State
 from service.limits import Door, Limits
 from service.models import MODELS
 from service.registry import Registry
-from service.routes import Shortcuts, model_routes, service_routes, unknown_model_routes
+from service.routes import Shortcut, Shortcuts, model_routes, service_routes, shortcuts, unknown_model_routes
 from service.settings import Settings
 from service.shutdown import shutting_down
 from service.telemetry import RequestLog, Telemetry
@@ -44,12 +44,11 @@ training are marked in `applicability`. Errors are `application/problem+json` an
 class Service:
     """The ASGI application: FastAPI, `api`, behind log, limits, keys and shortcuts."""
 
-    def __init__(self, api: FastAPI, offered: Sequence[Action]) -> None:
-        """Serve `api`, and what is offered by shorter ways."""
+    def __init__(self, api: FastAPI, ways: Mapping[str, Shortcut]) -> None:
+        """Serve `api`, and what is asked most by shorter ways."""
         self.api = api
         state: State = api.state  # type: ignore[assignment]
-        shortcuts = Shortcuts(api, offered)
-        guarded = security.guarded(shortcuts, state.settings, shortcuts.shortcuts)
+        guarded = security.guarded(Shortcuts(api, ways), state.settings, ways)
         limited = Limits(guarded, state.door, state.settings.max_concurrent_requests)
         self._front = RequestLog(limited, state.telemetry, security.headers(state.settings))
 
@@ -80,14 +79,14 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
         api.include_router(model_routes(spec, offered[name]))
     api.include_router(unknown_model_routes())
     # The first action is predict: what a dialect asks is computed together with it.
-    dialects.mount(api, {name: few[0] for name, few in offered.items()})
+    ways = dialects.mount(api, {name: few[0] for name, few in offered.items()})
     problems.install(api)
     api.add_middleware(problems.LastResort)
     bodies = [action.judge.request for action in flat] + [
         kind for dialect in dialects.DIALECTS for kind in dialect.requests
     ]
     _complete_openapi(api, bodies)
-    return Service(api, flat)
+    return Service(api, shortcuts(flat) | ways)
 
 
 def load(settings: Settings) -> Registry:

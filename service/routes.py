@@ -4,7 +4,7 @@ Knows HTTP; what a body means is judged in `judge`, what an answer is in `infere
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -25,7 +25,7 @@ from service.problems import Problem
 from service.registry import VERSION, Registry
 from service.requests import reader
 from service.spec import ModelSpec
-from service.telemetry import Telemetry
+from service.telemetry import Headers, Telemetry
 from service.workers import tell_others
 
 # A pattern and not int, which would take " 1", "+1" and "1.0" for version 1.
@@ -33,6 +33,7 @@ Version = Annotated[
     str, Path(pattern=f"^{VERSION}$", description="a served version, as GET /models lists them")
 ]
 Label = Annotated[str, Path(pattern=f"^{labels.NAME}$", description="a label, as GET /models lists them")]
+JSON_TYPE = ((b"content-type", b"application/json"),)
 # An SVG can carry a script: it is shown, and never run.
 DRAWN_ONLY = {"Content-Security-Policy": "sandbox"}
 DRAWINGS = {".png": "image/png", ".svg": "image/svg+xml"}
@@ -136,24 +137,36 @@ def _drawing(request: Request, spec: ModelSpec, version: int | None, file: str) 
 
 @dataclass(frozen=True)
 class Shortcut:
-    """A path without parameters, which is also its route's template, and what is asked there."""
+    """The template of a route, and what answers its requests: the body, and headers but for its length."""
 
     path: str
-    action: Action
+    respond: Callable[[Scope, Receive], Awaitable[tuple[bytes, Headers]]]
+
+
+def shortcuts(offered: Sequence[Action]) -> dict[str, Shortcut]:
+    """The actions' own paths, which are their templates too."""
+
+    def of(path: str, action: Action) -> Shortcut:
+        async def respond(scope: Scope, receive: Receive) -> tuple[bytes, Headers]:
+            return await answer(action, scope, receive, None), JSON_TYPE
+
+        return Shortcut(path, respond)
+
+    paths = {f"/models/{action.judge.spec.name}/{action.name}": action for action in offered}
+    return {path: of(path, action) for path, action in paths.items()}
 
 
 class Shortcuts:
-    """Answers the actions at their own paths. Pure ASGI.
+    """Answers what is posted most, by its whole path. Pure ASGI.
 
     The router would try a hundred patterns one after another, and FastAPI then analyse a request that
     `answer` reads anyway: together that takes longer than an answer. Everything else passes.
     """
 
-    def __init__(self, api: FastAPI, offered: Sequence[Action]) -> None:
-        """Pass to `api` what is not a POST to one of the actions' paths."""
+    def __init__(self, api: FastAPI, shortcuts: Mapping[str, Shortcut]) -> None:
+        """Pass to `api` what is not a POST to one of these paths."""
         self.api = api
-        paths = ((f"/models/{action.judge.spec.name}/{action.name}", action) for action in offered)
-        self.shortcuts = {path: Shortcut(path, action) for path, action in paths}
+        self.shortcuts = shortcuts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or pass it on."""
@@ -164,7 +177,7 @@ class Shortcuts:
         # The log and the metrics know a request by its route.
         scope["route"], scope["app"] = shortcut, self.api
         try:
-            body = await answer(shortcut.action, scope, receive, None)
+            body, headers = await shortcut.respond(scope, receive)
         except CallerGone:
             return  # nobody is there to be answered, and nothing is wrong with us
         except ServiceError as error:
@@ -172,7 +185,7 @@ class Shortcuts:
         except (Exception, asyncio.CancelledError) as error:
             await problems.unexpected(scope, error)(scope, receive, send)
         else:
-            headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+            headers = [*headers, (b"content-length", str(len(body)).encode())]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": body})
 

@@ -8,12 +8,19 @@ from service import problems
 from service.actions import Action
 from service.dialects import open_inference
 from service.dialects.dialect import Dialect
+from service.routes import Shortcut
 
 DIALECTS: tuple[Dialect, ...] = (open_inference.DIALECT,)
 
 
-def mount(api: FastAPI, predicts: Mapping[str, Action]) -> None:
-    """Add every dialect's routes to the application, and its way of wording errors to `problems`."""
+def mount(api: FastAPI, predicts: Mapping[str, Action]) -> dict[str, Shortcut]:
+    """Add every dialect's routes to the application, and its way of wording errors to `problems`.
+
+    Returns the shortcuts of all.
+    """
+    shortcuts: dict[str, Shortcut] = {}
     for dialect in DIALECTS:
         api.include_router(dialect.routes(predicts))
         problems.ENVELOPES[dialect.paths] = dialect.envelope
+        shortcuts |= dialect.shortcuts(predicts)
+    return shortcuts

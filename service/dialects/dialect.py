@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from service.actions import Action
 from service.problems import Envelope
+from service.routes import Shortcut
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Dialect:
     `routes` gets the action `predict` of every declared model by its name. Whatever happens below a path
     that `paths` matches as a whole is told by `envelope`, refusals before the routes included. Paths that
     need no key are in `limits.HEALTH`, POSTs that only read in `security.LISTINGS`. `requests` are the types
-    that its documented bodies refer to as #/components/schemas/NAME.
+    that its documented bodies refer to as #/components/schemas/NAME, `shortcuts` the whole paths that are
+    posted to most, which then pass the router by.
     """
 
     name: str
@@ -31,3 +33,4 @@ class Dialect:
     paths: re.Pattern[str]
     envelope: Envelope
     requests: tuple[type[BaseModel], ...] = ()
+    shortcuts: Callable[[Mapping[str, Action]], Mapping[str, Shortcut]] = lambda _: {}

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from pydantic_core import ValidationError
 from starlette.responses import Response
+from starlette.types import Receive, Scope
 
 from service import __version__
 from service.actions import Action, raw
@@ -30,18 +31,20 @@ from service.dialects.open_inference.protocol import (
     Tensor,
 )
 from service.dialects.open_inference.request import MATRIX, Inference
+from service.engine import Read
 from service.errors import MalformedBody, ShuttingDown
 from service.exchange import State, exchange
 from service.limits import Stage
 from service.openapi import JSON
 from service.problems import Problem
 from service.requests import body_of
-from service.routes import Version, answering_head
+from service.routes import JSON_TYPE, Shortcut, Version, answering_head
 from service.spec import ModelSpec
+from service.telemetry import Headers
 
-BINARY = "application/octet-stream"
-HEADER = "Inference-Header-Content-Length"
-FIELD = HEADER.lower().encode()
+BINARY_TYPE = ((b"content-type", b"application/octet-stream"),)
+# How many bytes of JSON a body begins with, where others follow.
+HEADER = b"inference-header-content-length"
 
 
 def envelope(said: Problem) -> Response:
@@ -170,16 +173,37 @@ def _add_infer(router: APIRouter, infers: Mapping[str, Action]) -> None:
 
 async def _infer(infers: Mapping[str, Action], request: Request, model: str, version: int | None) -> Response:
     _state(request).registry.served(model)
+    body, headers = await _answer(infers[model], request.scope, request.receive, version)
+    response = Response(body)
+    response.raw_headers.extend(headers)
+    return response
+
+
+async def _answer(
+    action: Action, scope: Scope, receive: Receive, version: int | None
+) -> tuple[bytes, Headers]:
+    """The body of an answer, and headers that say what it is."""
     asked: list[Inference] = []
 
-    def reading(headers: Mapping[bytes, bytes]) -> Any:
-        asked.append(Inference(infers[model].judge.spec, headers.get(FIELD)))
+    def reading(headers: Mapping[bytes, bytes]) -> Read:
+        asked.append(Inference(action.judge.spec, headers.get(HEADER)))
         return asked[0].read
 
-    answered = await exchange(infers[model], request.scope, request.receive, version, reading)
+    answered = await exchange(action, scope, receive, version, reading)
     size = asked[0].json_size
-    headers = {} if size is None else {HEADER: str(size)}
-    return Response(answered.body, headers=headers, media_type=JSON if size is None else BINARY)
+    return answered.body, JSON_TYPE if size is None else (*BINARY_TYPE, (HEADER, str(size).encode()))
+
+
+def shortcuts(predicts: Mapping[str, Action]) -> dict[str, Shortcut]:
+    """The paths by which the answering version is asked."""
+
+    def of(action: Action) -> Shortcut:
+        async def respond(scope: Scope, receive: Receive) -> tuple[bytes, Headers]:
+            return await _answer(action, scope, receive, None)
+
+        return Shortcut("/v2/models/{model}/infer", respond)
+
+    return {f"/v2/models/{name}/infer": of(raw(action, "infer")) for name, action in predicts.items()}
 
 
 def example(spec: ModelSpec) -> dict[str, Any]:
@@ -208,4 +232,5 @@ DIALECT = Dialect(
     paths=re.compile(r"/v2(/.*)?", re.DOTALL),
     envelope=envelope,
     requests=(InferRequest, IndexRequest),
+    shortcuts=shortcuts,
 )
