@@ -57,6 +57,11 @@ def matrix(spec: ModelSpec, rows: Instances) -> Any:
     return to_matrix(spec.row, [spec.row.model_validate(row) for row in rows])
 
 
+def shortest(array: Any) -> Any:
+    """The shortest decimals, as somebody writes them: a double of float32's 0.9 lies below the bound 0.9."""
+    return np.array([float(str(value)) for value in array.ravel()]).reshape(array.shape)
+
+
 def tensor(name: str, array: Any, datatype: str = "FP32") -> dict[str, Any]:
     return {"name": name, "shape": list(array.shape), "datatype": datatype}
 
@@ -71,14 +76,13 @@ def v2(spec: ModelSpec, inputs: list[dict[str, Any]], *tails: bytes, binary: boo
 
 def v2_json(spec: ModelSpec, rows: Instances, datatype: str, flat: bool) -> dict[str, Any]:
     array = matrix(spec, rows)
-    # The shortest decimals, as somebody writes them.
-    decimals = np.array([float(str(value)) for value in array.ravel()]).reshape(array.shape)
+    decimals = shortest(array)
     data = (decimals.ravel() if flat else decimals).tolist()
     return v2(spec, [tensor("x", array, datatype) | {"data": data}], binary=flat)
 
 
 def v2_binary(spec: ModelSpec, rows: Instances, dtype: str) -> dict[str, Any]:
-    array = matrix(spec, rows).astype(dtype)
+    array = (matrix(spec, rows) if dtype == "<f4" else shortest(matrix(spec, rows))).astype(dtype)
     datatype = {"<f4": "FP32", "<f8": "FP64"}[dtype]
     return v2(
         spec,
@@ -123,6 +127,35 @@ def v2_numbers(spec: ModelSpec, answer: httpx.Response) -> Numbers:
     return found
 
 
+def v1(spec: ModelSpec, document: dict[str, Any]) -> dict[str, Any]:
+    return {"url": f"/v1/models/{spec.name}:predict", "json": document}
+
+
+def v1_rows(spec: ModelSpec, rows: Instances) -> dict[str, Any]:
+    return v1(spec, {"instances": list(rows)})
+
+
+def v1_tensor_rows(spec: ModelSpec, rows: Instances) -> dict[str, Any]:
+    return v1(spec, {"instances": [{"x": row} for row in shortest(matrix(spec, rows)).tolist()]})
+
+
+def v1_columns(spec: ModelSpec, rows: Instances) -> dict[str, Any]:
+    return v1(spec, {"inputs": {name: [row[name] for row in rows] for name in spec.example}})
+
+
+def v1_tensor(spec: ModelSpec, rows: Instances) -> dict[str, Any]:
+    return v1(spec, {"inputs": shortest(matrix(spec, rows)).tolist()})
+
+
+def of_records(spec: ModelSpec, answer: httpx.Response) -> Numbers:
+    records = answer.json()["predictions"]
+    return {name: np.asarray([one[name] for one in records], np.float32) for name in records[0]}
+
+
+def of_columns(spec: ModelSpec, answer: httpx.Response) -> Numbers:
+    return {name: np.asarray(values, np.float32) for name, values in answer.json()["outputs"].items()}
+
+
 FORMS = [
     Form("native JSON", native_json, native_numbers),
     Form("native CSV", native_csv, native_numbers),
@@ -132,6 +165,10 @@ FORMS = [
     Form("OIP binary, FP64", partial(v2_binary, dtype="<f8"), v2_numbers),
     Form("OIP per-feature tensors", partial(v2_features, binary=False), v2_numbers),
     Form("OIP per-feature tensors, binary", partial(v2_features, binary=True), v2_numbers),
+    Form("TensorFlow Serving, rows", v1_rows, of_records),
+    Form("TensorFlow Serving, rows of numbers", v1_tensor_rows, of_records),
+    Form("TensorFlow Serving, columns", v1_columns, of_columns),
+    Form("TensorFlow Serving, columns of numbers", v1_tensor, of_columns),
 ]
 
 

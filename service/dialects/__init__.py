@@ -6,11 +6,11 @@ from fastapi import FastAPI
 
 from service import problems
 from service.actions import Action
-from service.dialects import open_inference
+from service.dialects import open_inference, tensorflow_serving
 from service.dialects.dialect import Dialect
 from service.routes import Shortcut
 
-DIALECTS: tuple[Dialect, ...] = (open_inference.DIALECT,)
+DIALECTS: tuple[Dialect, ...] = (tensorflow_serving.DIALECT, open_inference.DIALECT)
 
 
 def mount(api: FastAPI, predicts: Mapping[str, Action]) -> dict[str, Shortcut]:

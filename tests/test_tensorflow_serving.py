@@ -1,0 +1,498 @@
+"""TensorFlow Serving's REST API: requests in its documented forms, its answers, its way of refusing."""
+
+import json
+from base64 import b64encode
+from collections import Counter
+from typing import Any
+
+import anyio
+import httpx
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mean_servable import MeanServable
+from rows import changed, without
+from servers import client_of
+from service.app import create_app
+from service.judge import MAX_VIOLATIONS
+from service.models import MODELS
+from service.registry import Registry
+from service.settings import Settings
+from service.spec import ModelSpec
+from service.tasks import Binary, Multiclass, Regression
+
+pytestmark = pytest.mark.anyio
+
+GATE = MODELS["and_gate"]
+MARKER = "zqmarkerqz"
+
+
+def codes(spec: ModelSpec, **values: Any) -> list[float]:
+    """The example as the numbers of `x`."""
+    row = changed(spec, **values)
+    return [feature.code(row[feature.name]) for feature in spec.features]
+
+
+def outputs(spec: ModelSpec, *rows: list[float]) -> dict[str, list[Any]]:
+    """What the graph answers."""
+    found = MeanServable(spec).predict(np.asarray(rows, np.float32))
+    return {output.name: found[output.name].tolist() for output in spec.outputs}
+
+
+def refused(response: httpx.Response, status: int = 400) -> str:
+    """Assert that the response is TensorFlow Serving's envelope, and return its text."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    assert list(response.json()) == ["error"]
+    return str(response.json()["error"])
+
+
+class TestPredict:
+    """POST /v1/models/{model}[/versions/{version}|/labels/{label}]:predict."""
+
+    async def test_rows_get_objects_and_columns_get_lists(
+        self, client: httpx.AsyncClient, spec: ModelSpec
+    ) -> None:
+        """The same rows in every documented form give the same numbers, in the form that was asked."""
+        row, other = dict(spec.example), changed(spec, **{spec.features[0].name: _another(spec)})
+        numbers = [codes(spec), codes(spec, **{spec.features[0].name: _another(spec)})]
+        columns = outputs(spec, *numbers)
+        objects = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        forms: list[tuple[dict[str, Any], dict[str, Any]]] = [
+            ({"instances": numbers}, {"predictions": objects}),
+            ({"instances": [{"x": one} for one in numbers]}, {"predictions": objects}),
+            ({"instances": [row, other]}, {"predictions": objects}),
+            (
+                {"instances": [{n: [v] for n, v in one.items()} for one in (row, other)]},
+                {"predictions": objects},
+            ),
+            ({"inputs": numbers}, {"outputs": columns}),
+            ({"inputs": {"x": numbers}}, {"outputs": columns}),
+            ({"inputs": {name: [row[name], other[name]] for name in row}}, {"outputs": columns}),
+            ({"inputs": {name: [[row[name]], [other[name]]] for name in row}}, {"outputs": columns}),
+            ({"signature_name": "serving_default", "instances": numbers}, {"predictions": objects}),
+        ]
+        for body, expected in forms:
+            response = await client.post(f"/v1/models/{spec.name}:predict", json=body)
+
+            assert response.status_code == 200, (body, response.text)
+            assert response.json() == expected
+            assert response.headers["content-type"] == "application/json"
+
+    async def test_a_version_and_a_label_can_be_asked(self, client: httpx.AsyncClient) -> None:
+        """Both stand between the model and the verb."""
+        for below in ("", "/versions/1", "/labels/stable"):
+            response = await client.post(f"/v1/models/and_gate{below}:predict", json={"instances": [[1, 1]]})
+
+            assert response.json() == {"predictions": [{"probability": 0.5, "distance_percentile": 50.0}]}
+
+    async def test_the_version_that_is_named_answers(self) -> None:
+        """And not the newest one."""
+        registry = Registry(MODELS)
+        registry.add(MeanServable(GATE, 7), "stable")
+        registry.add(_Sevenths(GATE, 8))
+        asked = {"": 0.5, "/versions/7": 0.5, "/versions/8": 0.125, "/labels/stable": 0.5}
+        async with client_of(create_app(Settings(), registry)) as client:
+            for below, expected in asked.items():
+                url = f"/v1/models/and_gate{below}:predict"
+                answer = (await client.post(url, json={"inputs": [[1, 1]]})).json()
+
+                assert answer["outputs"]["probability"] == [expected]
+
+    @pytest.mark.parametrize("media", ["application/x-www-form-urlencoded", "text/plain", None])
+    async def test_the_media_type_of_the_request_means_nothing(
+        self, client: httpx.AsyncClient, media: str | None
+    ) -> None:
+        """`curl -d` announces a form."""
+        headers = {"content-type": media} if media else {}
+        response = await client.post(
+            "/v1/models/and_gate:predict", content=b'{"instances": [[1.0, 1.0]]}', headers=headers
+        )
+
+        assert response.status_code == 200
+
+    async def test_texts_may_come_as_base64(self, client: httpx.AsyncClient) -> None:
+        """TensorFlow Serving's way to send a string tensor."""
+        spec = MODELS["survival"]
+        level = {"b64": b64encode(str(spec.example["diagnosis"]).encode()).decode()}
+        response = await client.post(
+            "/v1/models/survival:predict", json={"instances": [changed(spec, diagnosis=level)]}
+        )
+
+        assert response.json() == (await self._example(client, spec)).json()
+
+    async def test_levels_and_flags_may_come_as_codes(self, client: httpx.AsyncClient) -> None:
+        """As they stand in the table that the graph was fed with."""
+        spec = MODELS["survival"]
+        coded = dict(zip(spec.example, codes(spec), strict=True))
+        response = await client.post("/v1/models/survival:predict", json={"instances": [coded]})
+
+        assert response.json() == (await self._example(client, spec)).json()
+
+    async def _example(self, client: httpx.AsyncClient, spec: ModelSpec) -> httpx.Response:
+        return await client.post(f"/v1/models/{spec.name}:predict", json={"instances": [dict(spec.example)]})
+
+    async def test_many_rows_come_back_in_order(self, client: httpx.AsyncClient) -> None:
+        """More than a call takes."""
+        rows = [[place % 2, 1] for place in range(1000)]
+        answers = (await client.post("/v1/models/and_gate:predict", json={"instances": rows})).json()
+
+        assert [one["probability"] for one in answers["predictions"]] == outputs(GATE, *rows)["probability"]
+
+    async def test_requests_at_a_time_get_each_their_own(self, client: httpx.AsyncClient) -> None:
+        """They are computed together with those of the native dialect."""
+        found: dict[int, Any] = {}
+
+        async def ask(place: int) -> None:
+            row = [place % 2, place // 2 % 2]
+            native = {"instances": [dict(zip(GATE.example, row, strict=True))]}
+            url = "/v1/models/and_gate:predict" if place % 3 else "/models/and_gate/predict"
+            answer = await client.post(url, json={"instances": [row]} if place % 3 else native)
+            found[place] = (answer.json()["predictions"][0]["probability"], outputs(GATE, row)["probability"])
+
+        async with anyio.create_task_group() as tasks:
+            for place in range(32):
+                tasks.start_soon(ask, place)
+
+        assert len(found) == 32
+        for answered, expected in found.values():
+            assert [answered] == expected
+
+
+def _another(spec: ModelSpec) -> Any:
+    """A value of the first feature that its example has not."""
+    first = spec.features[0]
+    return next(level for level in first.levels if level != spec.example[first.name]) if first.levels else 0
+
+
+class _Sevenths(MeanServable):
+    def predict(self, matrix: Any) -> Any:
+        return {name: values / 4 for name, values in super().predict(matrix).items()}
+
+
+class TestClassifyAndRegress:
+    """POST ...:classify and ...:regress, of models of these tasks."""
+
+    @pytest.mark.parametrize("name", [n for n, s in MODELS.items() if not isinstance(s.task, Regression)])
+    async def test_classes_come_with_their_probabilities(self, client: httpx.AsyncClient, name: str) -> None:
+        """A pair for each class, in the declared order."""
+        spec = MODELS[name]
+        body = {"examples": [dict(spec.example), {name: [value] for name, value in spec.example.items()}]}
+        results = (await client.post(f"/v1/models/{name}:classify", json=body)).json()["results"]
+
+        assert results == [_pairs(spec)] * 2
+        assert sum(score for _, score in results[0]) == pytest.approx(1, abs=1e-6)
+
+    async def test_a_number_comes_for_each_example(self, client: httpx.AsyncClient) -> None:
+        """Bare, as the documented answer has it."""
+        spec = MODELS["wine_quality"]
+        body = {"signature_name": "serving_default", "examples": [dict(spec.example)]}
+        answer = (await client.post("/v1/models/wine_quality:regress", json=body)).json()
+
+        assert answer == {"results": outputs(spec, codes(spec))["quality"]}
+
+    async def test_the_context_is_part_of_every_example(self, client: httpx.AsyncClient) -> None:
+        """Features that all examples share are sent once."""
+        spec = MODELS["wine_quality"]
+        body = {"context": {"type": "red"}, "examples": [without(spec.example, "type")] * 2}
+        answer = (await client.post("/v1/models/wine_quality:regress", json=body)).json()
+
+        assert answer == {"results": outputs(spec, codes(spec))["quality"] * 2}
+
+    @pytest.mark.parametrize(
+        ("path", "why"),
+        [
+            ("wine_quality:classify", "does not classify"),
+            ("and_gate:regress", "does not regress"),
+            ("wine_grade/versions/1:regress", "does not regress"),
+        ],
+    )
+    async def test_a_model_of_another_task_says_so(
+        self, client: httpx.AsyncClient, path: str, why: str
+    ) -> None:
+        """And names what can be asked."""
+        text = refused(await client.post(f"/v1/models/{path}", json={"examples": []}))
+
+        assert why in text
+        assert ":predict" in text
+
+
+def _pairs(spec: ModelSpec) -> list[list[Any]]:
+    columns = outputs(spec, codes(spec))
+    match spec.task:
+        case Multiclass(classes=classes):
+            return [[str(c), p] for c, p in zip(classes, columns["probabilities"][0], strict=True)]
+        case Binary(event=event, complement=complement):
+            share = columns[event][0]
+            other = columns[complement][0] if complement else float(1 - np.float32(share))
+            no, yes = map(str, spec.task.labels(spec.target))
+            return [[no, other], [yes, share]]
+    raise AssertionError
+
+
+class TestDescriptions:
+    """GET /v1/models/{model}, and its metadata."""
+
+    async def test_every_version_is_listed_with_its_state(self) -> None:
+        """Those that answer and those that were rejected, newest first, numbers as strings."""
+        registry = Registry(MODELS)
+        for version in (2, 10):
+            registry.add(MeanServable(GATE, version), "stable" if version == 2 else "canary")
+        registry.rejected["and_gate"][11] = "the digest of its card.md is another one"
+        async with client_of(create_app(Settings(), registry)) as client:
+            every = (await client.get("/v1/models/and_gate")).json()["model_version_status"]
+            one = (await client.get("/v1/models/and_gate/versions/11")).json()["model_version_status"]
+            labelled = (await client.get("/v1/models/and_gate/labels/canary")).json()["model_version_status"]
+
+        assert [(status["version"], status["state"]) for status in every] == [
+            ("11", "END"),
+            ("10", "AVAILABLE"),
+            ("2", "AVAILABLE"),
+        ]
+        assert every[1]["status"] == {"error_code": "OK", "error_message": ""}
+        assert every[0]["status"] == {
+            "error_code": "FAILED_PRECONDITION",
+            "error_message": "the digest of its card.md is another one",
+        }
+        assert one == every[:1]
+        assert labelled == every[1:2]
+
+    async def test_metadata_is_the_signature(self, client: httpx.AsyncClient, spec: ModelSpec) -> None:
+        """Names, types and shapes, as protobuf's JSON has them."""
+        for below in ("", "/versions/1", "/labels/stable"):
+            found = (await client.get(f"/v1/models/{spec.name}{below}/metadata")).json()
+            signature = found["metadata"]["signature_def"]["signature_def"]["serving_default"]
+
+            assert found["model_spec"] == {"name": spec.name, "signature_name": "", "version": "1"}
+            assert signature["method_name"] == "tensorflow/serving/predict"
+            assert _shape(signature["inputs"]["x"]) == ["-1", str(len(spec.features))]
+            assert {name: _shape(tensor) for name, tensor in signature["outputs"].items()} == {
+                output.name: ["-1", str(output.width)] if output.width else ["-1"] for output in spec.outputs
+            }
+
+    async def test_a_model_without_versions_is_not_available(self) -> None:
+        """Its status is not found, its metadata and its answers are not ready."""
+        async with client_of(create_app(Settings(), Registry(MODELS))) as client:
+            refused(await client.get("/v1/models/and_gate"), 404)
+            refused(await client.get("/v1/models/and_gate/metadata"), 503)
+            asked = await client.post("/v1/models/and_gate:predict", json={"instances": [[1, 1]]})
+
+            refused(asked, 503)
+            assert asked.headers["retry-after"]
+
+    async def test_head_asks_what_get_answers(self, client: httpx.AsyncClient) -> None:
+        """As everywhere in this service."""
+        assert (await client.head("/v1/models/and_gate")).status_code == 200
+
+
+def _shape(tensor: dict[str, Any]) -> list[str]:
+    assert tensor["dtype"] == "DT_FLOAT"
+    assert tensor["tensor_shape"]["unknown_rank"] is False
+    return [dim["size"] for dim in tensor["tensor_shape"]["dim"]]
+
+
+class TestRefusals:
+    """{"error": text}, with the code of TensorFlow Serving's map, and never a value."""
+
+    @pytest.mark.parametrize(
+        ("body", "why"),
+        [
+            ("", "not valid JSON"),
+            ("[]", "not a JSON object"),
+            ('{"instances": [[1, 1]]} x', "trailing"),
+            ('{"instances": [[1, NaN]]}', "not valid JSON"),
+            ('{"instances": [[1, Infinity]]}', "not valid JSON"),
+            ('{"instances": [[1, -Infinity]]}', "not valid JSON"),
+            ('{"instances": [[1, 1e999]]}', "x2 is not a finite number"),
+            ('{"instances": [[1, 1' + "0" * 400 + "]]}", "beyond float64"),
+            ("{}", "exactly one of them"),
+            ('{"instances": [[1, 1]], "inputs": [[1, 1]]}', "exactly one of them"),
+            ('{"instances": [[1, 1]], "zqmarkerqz": 1}', "not defined"),
+            ('{"instances": []}', "at least one row"),
+            ('{"instances": {"x": [1, 1]}}', "at least one row"),
+            ('{"instances": [1, 1]}', "not all lists or all objects"),
+            ('{"instances": [[1, 1], {"x": [1, 1]}]}', "not all lists or all objects"),
+            ('{"instances": [[1, 1], [1]]}', "not a list of 2 numbers"),
+            ('{"instances": [[1, 1, 1]]}', "not a list of 2 numbers"),
+            ('{"instances": [[[1, 1]]]}', "not a list of 2 numbers"),
+            ('{"instances": [{"x": 1}]}', "not a list of 2 numbers"),
+            ('{"instances": [["1", 1]]}', "not a number"),
+            ('{"instances": [[true, 1]]}', "not a number"),
+            ('{"instances": [[null, 1]]}', "not a number"),
+            ('{"instances": [[0.5, 1]]}', "x1 is not a whole number"),
+            ('{"instances": [[2, 1]]}', "x1 is outside the physical range"),
+            ('{"instances": [{"x1": 1}]}', "x2 is missing"),
+            ('{"instances": [{"x1": 1, "x2": 1, "zqmarkerqz": 1}]}', "is not declared"),
+            ('{"instances": [{"x1": 1, "x2": 1}, {"x1": 1}]}', "#/instances/1/x2"),
+            ('{"instances": [{"x1": [1, 1], "x2": 1}]}', "x1 has the wrong type"),
+            ('{"instances": [{"x1": true, "x2": 1}]}', "x1 has the wrong type"),
+            ('{"instances": [{"x1": {"b64": "!"}, "x2": 1}]}', "x1 has the wrong type"),
+            ('{"instances": [{"x": [1, 1]}, {"x1": 1, "x2": 1}]}', "is not declared"),
+            ('{"inputs": 1}', "at least one row"),
+            ('{"inputs": []}', "at least one row"),
+            ('{"inputs": [1, 1]}', "not a list of 2 numbers"),
+            ('{"inputs": {"x": [1, 1]}}', "not a list of 2 numbers"),
+            ('{"inputs": {"x1": 1, "x2": 1}}', "is no list"),
+            ('{"inputs": {"x1": [1], "x2": [1, 1]}}', "differ in length"),
+            ('{"inputs": {"x1": [1]}}', "x2 is missing"),
+            ('{"inputs": {"x1": [1], "x2": [1], "zqmarkerqz": [1]}}', "is not declared"),
+            ('{"inputs": {"x1": [], "x2": []}}', "at least one"),
+            ('{"inputs": {"x1": [1, 0], "x2": [1, 9]}}', "#/inputs/x2/1"),
+            ('{"instances": [[1, 1]], "signature_name": "zqmarkerqz"}', "serving_default"),
+            ('{"instances": [[1, 1]], "signature_name": 1}', "serving_default"),
+            ('{"instances": [[1, 1]], "signature_name": "explain"}', "/explain"),
+        ],
+    )
+    async def test_what_is_no_request_is_an_invalid_argument(
+        self, client: httpx.AsyncClient, body: str, why: str
+    ) -> None:
+        """400, and the text says where and what to do."""
+        response = await client.post("/v1/models/and_gate:predict", content=body)
+
+        assert why in refused(response)
+        assert MARKER not in response.text
+
+    @pytest.mark.parametrize(
+        ("body", "why"),
+        [
+            ({}, '"examples"'),
+            ({"examples": []}, '"examples"'),
+            ({"examples": [[1, 1]]}, '"examples"'),
+            ({"examples": [{"x1": 1, "x2": 1}], "context": []}, "context"),
+            ({"examples": [{"x1": 1, "x2": 1}], "context": {"x1": 1}}, "both in"),
+            ({"instances": [[1, 1]]}, "not defined"),
+            ({"examples": [{"x1": 1, "x2": 3}]}, "#/examples/0/x2"),
+        ],
+    )
+    async def test_examples_are_judged_too(
+        self, client: httpx.AsyncClient, body: dict[str, Any], why: str
+    ) -> None:
+        """Of :classify, and the same reader is that of :regress."""
+        assert why in refused(await client.post("/v1/models/and_gate:classify", json=body))
+
+    async def test_a_part_above_its_whole_is_refused_in_every_form(self, client: httpx.AsyncClient) -> None:
+        """The declaration judges, not the form."""
+        spec = MODELS["survival"]
+        row = changed(spec, forced_expiratory_volume_1s=5)
+        forms: list[dict[str, Any]] = [
+            {"instances": [row]},
+            {"instances": [codes(spec, forced_expiratory_volume_1s=5)]},
+            {"inputs": {name: [value] for name, value in row.items()}},
+        ]
+        for body in forms:
+            text = refused(await client.post("/v1/models/survival:predict", json=body))
+
+            assert "forced_expiratory_volume_1s is a part of" in text
+
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("POST", "/v1/models/and_gate:zqmarkerqz"),
+            ("POST", "/v1/models/and_gate"),
+            ("GET", "/v1/models/and_gate:predict"),
+            ("PUT", "/v1/models/and_gate:predict"),
+            ("POST", "/v1/models/and_gate/versions/1/labels/stable:predict"),
+            ("GET", "/v1/models/and_gate/zqmarkerqz"),
+            ("GET", "/v1/models"),
+            ("GET", "/v1/"),
+        ],
+    )
+    async def test_another_path_is_a_malformed_request(
+        self, client: httpx.AsyncClient, method: str, path: str
+    ) -> None:
+        """As TensorFlow Serving says, but without the path."""
+        response = await client.request(method, path)
+
+        assert refused(response).startswith("Malformed request")
+        assert MARKER not in response.text
+
+    @pytest.mark.parametrize(
+        "path",
+        ["zqmarkerqz", "and_gate/versions/99", "and_gate/labels/zqmarkerqz", "and_gate/versions/0"],
+    )
+    async def test_what_is_not_there_is_not_found(self, client: httpx.AsyncClient, path: str) -> None:
+        """Model, version or label, of whatever is asked; the name is not repeated."""
+        for response in (
+            await client.get(f"/v1/models/{path}"),
+            await client.get(f"/v1/models/{path}/metadata"),
+            await client.post(f"/v1/models/{path}:predict", json={"instances": [[1, 1]]}),
+        ):
+            refused(response, 404)
+            assert MARKER not in response.text
+
+    async def test_too_many_bytes_rows_or_places(self, client: httpx.AsyncClient, registry: Registry) -> None:
+        """413 has no code in TensorFlow Serving's map; places are cut off as everywhere."""
+        rows = b'{"instances": [' + b",".join([b"[1,1]"] * 100_001) + b"]}"
+        wrong = {"inputs": {"x1": [1] * 1000, "x2": [2] * 1000}}
+        async with client_of(create_app(Settings(max_body_bytes=100), registry)) as small:
+            refused(await small.post("/v1/models/and_gate:predict", content=b" " * 101), 413)
+        refused(await client.post("/v1/models/and_gate:predict", content=rows), 413)
+        text = refused(await client.post("/v1/models/and_gate:predict", json=wrong))
+
+        assert len(text.splitlines()) == MAX_VIOLATIONS
+
+
+rows = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from([0, 1, MARKER])
+    | st.text(max_size=5).map(lambda end: MARKER + end),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["x", "x1", "x2", "b64", MARKER]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+usual = st.sampled_from(
+    [
+        {"instances": [[1, 1]]},
+        {"instances": [{"x1": 1, "x2": 0}]},
+        {"inputs": {"x": [[0, 1]]}},
+        {"inputs": {"x1": [1], "x2": [0]}},
+        {"examples": [{"x1": 1, "x2": 0}]},
+        {"examples": [{"x1": 1}], "context": {"x2": 1}},
+    ]
+)
+keys = st.sampled_from(["instances", "inputs", "examples", "context", "signature_name", MARKER])
+documents = st.tuples(usual, st.dictionaries(keys, rows, max_size=1)).map(lambda two: two[0] | two[1])
+bodies = (
+    documents.map(json.dumps).map(str.encode) | st.binary(max_size=40) | rows.map(json.dumps).map(str.encode)
+)
+
+
+@pytest.mark.parametrize("verb", ["predict", "classify"])
+def test_no_body_breaks_the_dialect(registry: Registry, verb: str) -> None:
+    """Any body is answered or refused in the envelope, and none of its texts comes back."""
+    statuses: Counter[int] = Counter()
+
+    async def ask_all() -> None:
+        async with client_of(create_app(Settings(), registry)) as client:
+            for body in asked:
+                response = await client.post(f"/v1/models/and_gate:{verb}", content=body)
+                statuses[response.status_code] += 1
+                if response.status_code != 200:
+                    refused(response)
+                assert MARKER not in response.text
+
+    asked: list[bytes] = []
+
+    @settings(
+        max_examples=300,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(body=bodies)
+    def collect(body: bytes) -> None:
+        asked.append(body)
+
+    collect()
+    anyio.run(ask_all)
+
+    assert statuses[200]
+    assert statuses.total() == len(asked) >= 300
