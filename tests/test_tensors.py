@@ -2,7 +2,7 @@
 
 import json
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_bulk import rows as fitting_rows
 
+from service import tensors
 from service.actions import actions
 from service.errors import InvalidRows, MalformedBody, TooLarge
-from service.features import to_matrix
+from service.features import Row, category, to_matrix
 from service.models import MODELS
 from service.protocol import MAX_ROWS
 from service.spec import ModelSpec
@@ -189,3 +190,35 @@ def test_verdicts_are_those_of_the_judge(name: str) -> None:
         assert found[0] == found[1]
 
     compare()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_plainly_fits_is_what_fits_column_by_column(spec: ModelSpec, dtype: Any) -> None:
+    """The quick look at a whole matrix accepts nothing that the look at its columns refuses, nor less."""
+    generator = np.random.default_rng(7)
+    example = codes(spec)[0]
+    odd = [math.nan, math.inf, -1, 0, 1, 0.5, 2, 8, 9, 10, 14, 15, 0.9, 1.3, 500.0001, 1e300]
+    seen = set()
+    with np.errstate(over="ignore"):
+        for _ in range(400):
+            matrix = np.tile(example, (2, 1))
+            matrix[generator.integers(2), generator.integers(len(example))] = generator.choice(odd)
+            matrix = matrix.astype(dtype)
+            try:
+                tensors._judged(spec, list(matrix.T), at)
+                fits = True
+            except InvalidRows:
+                fits = False
+            assert tensors._plain(spec.row, matrix) == fits
+            seen.add(fits)
+    assert seen == {True, False}
+
+
+def test_codes_that_do_not_follow_one_another_are_looked_up() -> None:
+    """A table may have left one out."""
+
+    class Gapped(Row):
+        level: Annotated[str, category("a level", levels={"one": 1, "three": 3}, source="l")]
+
+    assert tensors._plain(Gapped, np.array([[1.0], [3.0]]))
+    assert not tensors._plain(Gapped, np.array([[1.0], [2.0]]))
