@@ -158,8 +158,8 @@ def _fitted(feature: Feature, array: NDArray[Any]) -> tuple[NDArray[Any], NDArra
     fits = (array >= feature.low) & (array <= feature.high)
     if feature.kind != "count":
         return array, fits
-    whole = np.rint(array)
-    return whole, fits & (np.abs(array - whole) <= np.abs(array) / NEARLY)
+    # What is as good as whole is whole as a float32.
+    return array, fits & (np.abs(array - np.rint(array)) <= np.abs(array) / NEARLY)
 
 
 def _code(feature: Feature, cell: Any) -> float:

@@ -255,12 +255,13 @@ async def test_rows_share_calls_with_native_ones(spec: ModelSpec) -> None:
     registry = Registry(MODELS)
     registry.add(servable)
     row = [feature.code(spec.example[feature.name]) for feature in spec.features]
-    lower = [*row[:-1], spec.features[-1].code(spec.example[spec.features[-1].name])]
-    x = {"name": "x", "shape": [2, len(row)], "datatype": "FP64", "data": [row, lower]}
-    asked = [
-        (f"/v2/models/{spec.name}/infer", {"inputs": [x]}),
-        (f"/models/{spec.name}/predict", {"instances": [dict(spec.example)]}),
-    ] * 15
+    asked: list[tuple[str, Any]] = []
+    for number in range(15):
+        # Each request asks of other rows: a level, a grade, an acidity.
+        rows = [[number % 2 if spec is GATE else 1 + number % 8, *row[1:]], row]
+        x = {"name": "x", "shape": [2, len(row)], "datatype": "FP64", "data": rows}
+        asked.append((f"/v2/models/{spec.name}/infer", {"inputs": [x]}))
+        asked.append((f"/models/{spec.name}/predict", {"instances": [dict(spec.example)]}))
     async with client_of(create_app(Settings(), registry)) as client:
         alone = [(await client.post(path, json=body)).json() for path, body in asked]
         servable.calls.clear()
