@@ -46,8 +46,8 @@ LABEL org.opencontainers.image.title="tabular-model-server" \
       org.opencontainers.image.description="Small tabular models: TensorFlow SavedModels behind a validated REST API" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.revision="${REVISION}"
-ENV HOST=0.0.0.0 \
-    PORT=8000
+# And no PORT: it would outrank those that Vertex AI and SageMaker name.
+ENV HOST=0.0.0.0
 EXPOSE 8000
 USER 10001:10001
 STOPSIGNAL SIGTERM
@@ -57,7 +57,8 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 CMD ["py
 import http.client, os, ssl, sys; \
 tls = os.environ.get('TLS_CERTIFICATE') and {'context': ssl._create_unverified_context()}; \
 connection = http.client.HTTPSConnection if tls else http.client.HTTPConnection; \
-service = connection('127.0.0.1', int(os.environ['PORT']), timeout=4, **(tls or {})); \
+port = next(filter(None, map(os.environ.get, ('PORT', 'AIP_HTTP_PORT', 'SAGEMAKER_BIND_TO_PORT'))), None); \
+service = connection('127.0.0.1', int(port or 8000), timeout=4, **(tls or {})); \
 service.request('GET', '/health/ready'); \
 answer = service.getresponse(); \
 print(answer.read().decode()); \

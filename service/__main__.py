@@ -1,6 +1,7 @@
 """python -m service: serve the artifacts. `--help` lists the settings.
 
-check, promote and rollback are the operator's commands: `python -m service check --help`.
+check, promote and rollback are the operator's commands: `python -m service check --help`. `serve`, as
+SageMaker starts a container, does the same as no command, on port 8080.
 """
 
 import os
@@ -21,6 +22,8 @@ from service.telemetry import SHARED, logging_config
 
 # Longer than a worker takes to load the artifacts on a busy machine.
 START_S = 120
+# What SageMaker passes to a container that is to answer.
+SAGEMAKER = "serve"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -28,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] in commands.COMMANDS:
         sys.exit(commands.run(arguments, _settings([])))
+    if arguments and arguments[0] == SAGEMAKER:
+        os.environ["SAGEMAKER_BIND_TO_PORT"] = os.environ.get("SAGEMAKER_BIND_TO_PORT") or "8080"
+        arguments = arguments[1:]
     settings = _settings(arguments)
     _check(settings)
     # Worker processes build the app anew: they read the very settings of this one.

@@ -13,7 +13,9 @@ from service import problems
 from service.errors import Overloaded, ShuttingDown
 
 # Who starts, stops and watches the process asks these, in any dialect, and has no key.
-HEALTH = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/ping"})
+HEALTH = frozenset(
+    {"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/health", "/ping"}
+)
 # They must be answered most of all when nobody else is.
 ALWAYS = HEALTH | {"/metrics"}
 TOO_MANY = "Too many requests are being answered; send this one again a little later."

@@ -132,7 +132,7 @@ def timeout(headers: Mapping[bytes, bytes], longest: float) -> float:
 
 def reader(headers: Mapping[bytes, bytes], query: bytes, judge: Judge) -> Callable[[bytes], Asked]:
     """What reads this request's media type. Raises UnsupportedMedia or MalformedBody."""
-    media, charset = _content_type(headers.get(b"content-type", b""))
+    media, charset = content_type(headers.get(b"content-type", b""))
     if media not in (JSON, CSV) or charset not in CHARSETS:
         raise UnsupportedMedia("Send Content-Type: application/json or text/csv, in UTF-8.")
     if media == CSV:
@@ -144,7 +144,7 @@ def reader(headers: Mapping[bytes, bytes], query: bytes, judge: Judge) -> Callab
 
 
 @lru_cache(maxsize=64)
-def _content_type(header: bytes) -> tuple[str, str]:
+def content_type(header: bytes) -> tuple[str, str]:
     """The media type and the charset in lower case; other parameters mean nothing here."""
     message = Message()
     message["content-type"] = header.decode("latin-1")

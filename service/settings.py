@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from limits import parse_many
-from pydantic import AfterValidator, BeforeValidator, Field, FilePath, ValidationInfo
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, FilePath, ValidationInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.models import MODELS
 
 ORIGIN = r"\*|https?://[^/,\s]+"
 
@@ -38,6 +40,19 @@ def _are_both(key: Path | None, info: ValidationInfo) -> Path | None:
     return key
 
 
+def _is_declared(name: str | None) -> str | None:
+    if name is not None and name not in MODELS:
+        raise ValueError(f"give one of the models: {', '.join(MODELS)}")
+    return name
+
+
+def _is_path(path: str | None) -> str | None:
+    # Braces would be a pattern to the router.
+    if path is not None and not re.fullmatch(r"/[^{}?#\s]*", path):
+        raise ValueError("give a path that begins with /, without a query and without braces")
+    return path
+
+
 ANY = "any"
 
 
@@ -66,10 +81,17 @@ class Settings(BaseSettings):
         cli_kebab_case=True,
         cli_hide_none_type=True,
         cli_avoid_json=True,
+        loc_by_alias=False,  # a wrong AIP_HTTP_PORT is a wrong port too
     )
 
     host: str = Field("127.0.0.1", description="address to listen on (HOST)")
-    port: int = Field(8000, ge=0, le=65535, description="port to listen on (PORT)")
+    port: int = Field(
+        8000,
+        ge=0,
+        le=65535,
+        validation_alias=AliasChoices("port", "aip_http_port", "sagemaker_bind_to_port"),
+        description="port to listen on (PORT; else AIP_HTTP_PORT or SAGEMAKER_BIND_TO_PORT)",
+    )
     workers: int = Field(1, ge=1, description="processes that answer (WORKERS)")
     artifacts: Path = Field(Path("artifacts"), description="folder of <model>/<version>/ (ARTIFACTS)")
     model_poll_s: float = Field(
@@ -121,6 +143,15 @@ class Settings(BaseSettings):
     )
     shutdown_timeout_s: int = Field(
         30, ge=1, description="seconds that requests in flight then get (SHUTDOWN_TIMEOUT_S)"
+    )
+    invocations_model: Annotated[str | None, AfterValidator(_is_declared)] = Field(
+        None, description="the model that /invocations and AIP_PREDICT_ROUTE ask (INVOCATIONS_MODEL)"
+    )
+    aip_health_route: Annotated[str | None, AfterValidator(_is_path)] = Field(
+        None, description="path that Vertex AI asks for readiness (AIP_HEALTH_ROUTE)"
+    )
+    aip_predict_route: Annotated[str | None, AfterValidator(_is_path)] = Field(
+        None, description="path that Vertex AI posts instances to (AIP_PREDICT_ROUTE)"
     )
     api_keys_file: Path | None = Field(
         None, description="hashes and scopes of the keys; without it nobody needs one (API_KEYS_FILE)"

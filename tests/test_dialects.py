@@ -156,6 +156,16 @@ def of_columns(spec: ModelSpec, answer: httpx.Response) -> Numbers:
     return {name: np.asarray(values, np.float32) for name, values in answer.json()["outputs"].items()}
 
 
+def invocations(spec: ModelSpec, rows: Instances) -> dict[str, Any]:
+    frame = {"columns": list(spec.example), "data": [[row[name] for name in spec.example] for row in rows]}
+    return {"url": "/invocations", "json": {"dataframe_split": frame}, "headers": {"x-model": spec.name}}
+
+
+def invocations_csv(spec: ModelSpec, rows: Instances) -> dict[str, Any]:
+    request = native_csv(spec, rows)
+    return request | {"url": "/invocations", "headers": request["headers"] | {"x-model": spec.name}}
+
+
 FORMS = [
     Form("native JSON", native_json, native_numbers),
     Form("native CSV", native_csv, native_numbers),
@@ -169,6 +179,8 @@ FORMS = [
     Form("TensorFlow Serving, rows of numbers", v1_tensor_rows, of_records),
     Form("TensorFlow Serving, columns", v1_columns, of_columns),
     Form("TensorFlow Serving, columns of numbers", v1_tensor, of_columns),
+    Form("/invocations, a frame", invocations, of_records),
+    Form("/invocations, a table", invocations_csv, of_records),
 ]
 
 

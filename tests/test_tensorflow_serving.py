@@ -396,7 +396,7 @@ class TestRefusals:
             ("POST", "/v1/models/and_gate/versions/1/labels/stable:predict"),
             ("GET", "/v1/models/and_gate/zqmarkerqz"),
             ("GET", "/v1/models"),
-            ("GET", "/v1/"),
+            ("POST", "/v1/models/"),
         ],
     )
     async def test_another_path_is_a_malformed_request(

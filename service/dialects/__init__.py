@@ -6,11 +6,11 @@ from fastapi import FastAPI
 
 from service import problems
 from service.actions import Action
-from service.dialects import open_inference, tensorflow_serving
+from service.dialects import mlflow, open_inference, tensorflow_serving, vertex
 from service.dialects.dialect import Dialect
 from service.routes import Shortcut
 
-DIALECTS: tuple[Dialect, ...] = (tensorflow_serving.DIALECT, open_inference.DIALECT)
+DIALECTS: tuple[Dialect, ...] = (tensorflow_serving.DIALECT, open_inference.DIALECT, mlflow.DIALECT)
 
 
 def mount(api: FastAPI, predicts: Mapping[str, Action]) -> dict[str, Shortcut]:
@@ -23,4 +23,5 @@ def mount(api: FastAPI, predicts: Mapping[str, Action]) -> dict[str, Shortcut]:
         api.include_router(dialect.routes(predicts))
         problems.ENVELOPES[dialect.paths] = dialect.envelope
         shortcuts |= dialect.shortcuts(predicts)
+    api.include_router(vertex.routes(api.state.settings, predicts))
     return shortcuts

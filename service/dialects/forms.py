@@ -7,13 +7,14 @@ tensor of the signature, `x`, or the declared features by name. Knows JSON's tex
 from base64 import b64decode
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from pydantic_core import from_json
 
-from service.errors import MalformedBody
+from service.errors import InvalidRows, MalformedBody
 from service.judge import Instances, Judge
 from service.spec import ModelSpec
 from service.tensors import Pointer, from_columns, from_matrix
@@ -80,14 +81,28 @@ def from_inputs(judge: Judge, value: Any) -> Instances:
     return from_columns(judge.spec, columns, lambda row, name: f"#/inputs/{name}/{row}", "#/inputs")
 
 
-def named(judge: Judge, rows: Sequence[Any], key: str) -> Instances:
-    """Rows of the same named features, objects all. Raises MalformedBody, InvalidRows or TooLarge."""
+def named(judge: Judge, rows: Any, key: str) -> Instances:
+    """Rows of named features, objects all. Raises MalformedBody, InvalidRows or TooLarge."""
+    _filled(rows, key)
+    if not all(isinstance(row, dict) for row in rows):
+        raise MalformedBody(f"A row in `{key}` is no object; give {{feature: value, ...}}.")
     names = rows[0].keys()
     if not all(row.keys() == names for row in rows):
-        # Each row is told what it lacks.
-        return judge.document({"instances": rows})[0]
+        _refuse_names(judge, rows, key)
     columns = {name: _plain([row[name] for row in rows]) for name in names}
     return from_columns(judge.spec, columns, _below(key), f"#/{key}/0")
+
+
+def _refuse_names(judge: Judge, rows: Sequence[Any], key: str) -> NoReturn:
+    """Tell each row what it lacks, and has too much: of rows with different names some are wrong."""
+    example = judge.spec.example
+    try:
+        judge.document({"instances": [{name: example.get(name) for name in row} for row in rows]})
+    except InvalidRows as error:
+        moved = [one.pointer.replace("instances", key, 1) for one in error.violations]
+        told = zip(error.violations, moved, strict=True)
+        raise InvalidRows(str(error), [replace(one, pointer=pointer) for one, pointer in told]) from None
+    raise AssertionError("rows with the declared names have the same names")
 
 
 def _tensor(spec: ModelSpec, rows: Sequence[Any], key: str) -> Instances:

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
 from starlette.responses import Response
+from starlette.types import Receive, Scope
 
 from service import actions
 from service.actions import Action
@@ -25,9 +26,10 @@ from service.judge import Asked, Judge
 from service.openapi import JSON
 from service.problems import Problem
 from service.registry import Registry
-from service.routes import Label, Version, answering_head
+from service.routes import JSON_TYPE, Label, Shortcut, Version, answering_head
 from service.spec import ModelSpec
 from service.tasks import Binary, Multiclass, Regression, Task
+from service.telemetry import Headers
 
 
 class Refusal(BaseModel):
@@ -66,14 +68,14 @@ class Verb:
 
 
 def routes(predicts: Mapping[str, Action]) -> APIRouter:
-    """Every route of the dialect; what else lies below /v1/ is a malformed request, as it is there."""
+    """Every route of the dialect; what else begins with /v1/models is a malformed request, as it is there."""
     router = APIRouter(tags=["TensorFlow Serving"])
     _add_descriptions(router)
     for verb in VERBS:
         _add_verb(router, verb, predicts)
     answering_head(router)
 
-    @router.api_route("/v1/{rest:path}", methods=EVERY_METHOD, include_in_schema=False)
+    @router.api_route("/v1/models{rest:path}", methods=EVERY_METHOD, include_in_schema=False)
     async def malformed() -> Response:
         raise _malformed()
 
@@ -96,12 +98,32 @@ def _add_descriptions(router: APIRouter) -> None:
 
 
 def _add_verb(router: APIRouter, verb: Verb, predicts: Mapping[str, Action]) -> None:
-    asked = {name: actions.raw(predict, f"v1:{verb.name}") for name, predict in predicts.items()}
+    asked = _actions(verb, predicts)
     answering = [predict.judge.spec for predict in predicts.values() if _answers(verb, predict.judge.spec)]
     examples = {spec.name: {"value": verb.example(spec)} for spec in answering}
     body = {"required": True, "content": {JSON: {"schema": {"type": "object"}, "examples": examples}}}
     extra = {"requestBody": body}
-    _add(router, "POST", f":{verb.name}", partial(_answered, verb, asked), verb.summary, openapi_extra=extra)
+    _add(router, "POST", f":{verb.name}", partial(_asked, verb, asked), verb.summary, openapi_extra=extra)
+
+
+def _actions(verb: Verb, predicts: Mapping[str, Action]) -> dict[str, Action]:
+    return {name: actions.raw(predict, f"v1:{verb.name}") for name, predict in predicts.items()}
+
+
+def shortcuts(predicts: Mapping[str, Action]) -> dict[str, Shortcut]:
+    """The paths by which the answering version is asked."""
+
+    def of(verb: Verb, action: Action) -> Shortcut:
+        async def respond(scope: Scope, receive: Receive) -> tuple[bytes, Headers]:
+            return await _answer(verb, action, scope, receive, None), JSON_TYPE
+
+        return Shortcut(f"/v1/models/{{model}}:{verb.name}", respond)
+
+    return {
+        f"/v1/models/{name}:{verb.name}": of(verb, action)
+        for verb in VERBS
+        for name, action in _actions(verb, predicts).items()
+    }
 
 
 def _add(router: APIRouter, method: str, path: str, answer: Answering, summary: str, **extra: Any) -> None:
@@ -138,16 +160,21 @@ async def _described(
     return Response(to_json(describe(request.app.state.registry, model, version)), media_type=JSON)
 
 
-async def _answered(
+async def _asked(
     verb: Verb, asked: Mapping[str, Action], request: Request, model: str, version: int | str | None
 ) -> Response:
     request.app.state.registry.served(model)  # who asks for another one is told the names of these
-    action = asked[model]
+    body = await _answer(verb, asked[model], request.scope, request.receive, version)
+    return Response(body, media_type=JSON)
+
+
+async def _answer(
+    verb: Verb, action: Action, scope: Scope, receive: Receive, version: int | str | None
+) -> bytes:
     if not _answers(verb, action.judge.spec):
         raise MalformedBody(f"This model does not {verb.name}; ask it for :predict.")
     read = partial(verb.read, action.judge)
-    answered = await exchange(action, request.scope, request.receive, version, lambda _: read)
-    return Response(answered.body, media_type=JSON)
+    return (await exchange(action, scope, receive, version, lambda _: read)).body
 
 
 def _answers(verb: Verb, spec: ModelSpec) -> bool:
@@ -179,4 +206,6 @@ VERBS = (
     ),
     Verb("regress", "A number for each row", partial(read_examples, values), (Regression,), _examples),
 )
-DIALECT = Dialect("TensorFlow Serving", routes, re.compile(r"/v1/.*", re.DOTALL), envelope)
+DIALECT = Dialect(
+    "TensorFlow Serving", routes, re.compile(r"/v1/.*", re.DOTALL), envelope, shortcuts=shortcuts
+)

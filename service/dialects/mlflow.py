@@ -1,0 +1,224 @@
+"""MLflow's scoring server: /invocations, /ping, /health and /version; the first two are SageMaker's as well.
+
+https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally. Such a server has one model; which one
+answers here is said by a header of the request, else by a setting.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+from pydantic_core import to_json
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Receive, Scope
+
+from service import __version__, actions
+from service.actions import Action
+from service.dialects.dialect import Dialect
+from service.dialects.forms import from_inputs, from_instances, named, one_of, parsed
+from service.dialects.tensorflow_serving.bodies import predictions
+from service.engine import Read
+from service.errors import MalformedBody, UnsupportedMedia
+from service.exchange import State, exchange
+from service.inference import Raw
+from service.judge import Asked, Instances, Judge
+from service.openapi import CSV, JSON
+from service.problems import Problem
+from service.requests import CHARSETS, content_type
+from service.routes import JSON_TYPE, Shortcut, answering_head
+from service.spec import ModelSpec
+from service.table import read_csv
+from service.telemetry import Headers
+from service.tensors import from_columns
+
+# The second one is that of SageMaker's endpoints of several models, which call them by their archives.
+HEADERS = (b"x-model", b"x-amzn-sagemaker-target-model")
+ARCHIVE = ".tar.gz"
+ROWS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+# MLflow's own codes; of any other status the first.
+CODES = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "RESOURCE_DOES_NOT_EXIST",
+    429: "REQUEST_LIMIT_EXCEEDED",
+    500: "INTERNAL_ERROR",
+    503: "TEMPORARILY_UNAVAILABLE",
+    504: "TEMPORARILY_UNAVAILABLE",
+}
+# What reads bodies for a judge, by the headers that came with them.
+Reader = Callable[[Judge, Mapping[bytes, bytes]], Read]
+
+
+class Failure(BaseModel):
+    """What every error is."""
+
+    error_code: str
+    message: str = Field(description="what was wrong, where, what is allowed")
+
+
+def routes(predicts: Mapping[str, Action]) -> APIRouter:
+    """Every route of the dialect."""
+    router = APIRouter(tags=["MLflow and SageMaker"])
+    asked = _actions(predicts)
+
+    async def ping(request: Request) -> Response:
+        request.app.state.check_ready()
+        return PlainTextResponse("\n")
+
+    for path in ("/ping", "/health"):
+        summary = "Whether every model is ready"
+        router.add_api_route(
+            path, ping, response_class=PlainTextResponse, responses=_errors(503), summary=summary
+        )
+
+    @router.get("/version", response_class=PlainTextResponse, summary="The version of this service")
+    async def version() -> Response:
+        return PlainTextResponse(__version__)
+
+    @router.post(
+        "/invocations",
+        summary="The outputs of rows, of the model that the header X-Model or INVOCATIONS_MODEL names",
+        response_model=dict[str, Any],
+        responses=_errors(400, 404, 413, 415, 429, 500, 503, 504),
+        openapi_extra=_described([predict.judge.spec for predict in predicts.values()]),
+    )
+    async def invocations(request: Request) -> Response:
+        return Response(await invoke(asked, request.scope, request.receive, reader), media_type=JSON)
+
+    return answering_head(router)
+
+
+def shortcuts(predicts: Mapping[str, Action]) -> dict[str, Shortcut]:
+    """The path of invocations, whichever model they are for."""
+    asked = _actions(predicts)
+
+    async def respond(scope: Scope, receive: Receive) -> tuple[bytes, Headers]:
+        return await invoke(asked, scope, receive, reader), JSON_TYPE
+
+    return {"/invocations": Shortcut("/invocations", respond)}
+
+
+def _actions(predicts: Mapping[str, Action]) -> dict[str, Action]:
+    return {name: actions.raw(predict, "invocations") for name, predict in predicts.items()}
+
+
+async def invoke(asked: Mapping[str, Action], scope: Scope, receive: Receive, reader: Reader) -> bytes:
+    """Answer by the model that the request, or else the setting, names. Raises ServiceError."""
+    state: State = scope["app"].state
+    name = _named(dict(scope["headers"])) or state.settings.invocations_model
+    if name is None:
+        raise MalformedBody(
+            "Several models are served, and the request names none: send the header X-Model with one of"
+            f" {', '.join(asked)}, or start the service with INVOCATIONS_MODEL."
+        )
+    state.registry.served(name)
+    action = asked[name]
+    return (await exchange(action, scope, receive, None, partial(reader, action.judge))).body
+
+
+def _named(headers: Mapping[bytes, bytes]) -> str | None:
+    """The model that a request names."""
+    found = next((headers[header] for header in HEADERS if header in headers), None)
+    return None if found is None else found.decode("latin-1").removesuffix(ARCHIVE)
+
+
+def reader(judge: Judge, headers: Mapping[bytes, bytes]) -> Read:
+    """What reads this request's media type. Raises UnsupportedMedia."""
+    media, charset = content_type(headers.get(b"content-type", b""))
+    if media not in (JSON, CSV) or charset not in CHARSETS:
+        raise UnsupportedMedia("Send Content-Type: application/json or text/csv, in UTF-8.")
+    return partial(read_json if media == JSON else read_table, judge)
+
+
+def read_table(judge: Judge, body: bytes) -> Asked:
+    """The rows of a CSV body, as the native dialect reads it; ids are not answered. Raises RefusedBody."""
+    instances, _ = read_csv(judge, body, {})
+    return instances, Raw(predictions)
+
+
+def read_json(judge: Judge, body: bytes) -> Asked:
+    """The rows of a JSON body in one of the four forms. Raises RefusedBody or TooLarge."""
+    document = parsed(body, (*ROWS, "params"))
+    key = one_of(document, ROWS)
+    if document.get("params"):
+        raise MalformedBody("`params` holds something, but no parameters are defined; leave it out.")
+    readers: dict[str, Callable[[Judge, Any], Instances]] = {
+        "dataframe_split": _from_split,
+        "dataframe_records": partial(named, key="dataframe_records"),
+        "instances": from_instances,
+        "inputs": from_inputs,
+    }
+    return readers[key](judge, document[key]), Raw(predictions)
+
+
+def _from_split(judge: Judge, frame: Any) -> Instances:
+    """The rows of a frame as pandas writes it with orient="split"; its index means nothing."""
+    if not isinstance(frame, dict) or not {"columns", "data"} <= frame.keys() <= {"columns", "data", "index"}:
+        raise MalformedBody(
+            '`dataframe_split` is no object {"columns": [...], "data": [[...], ...]}; send one.'
+        )
+    names, rows = frame["columns"], frame["data"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise MalformedBody("`columns` is no list of names; give that of each feature.")
+    if len(set(names)) < len(names):
+        raise MalformedBody("Two of the `columns` bear the same name; keep one of them.")
+    if not isinstance(rows, list) or not all(
+        isinstance(row, list) and len(row) == len(names) for row in rows
+    ):
+        raise MalformedBody("`data` is no list of rows with a value for each of the `columns`.")
+    places = {name: place for place, name in enumerate(names)}
+    columns = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else dict.fromkeys(names, ())
+    below = "#/dataframe_split"
+    return from_columns(
+        judge.spec, columns, lambda row, name: f"{below}/data/{row}/{places[name]}", f"{below}/columns"
+    )
+
+
+def envelope(said: Problem) -> Response:
+    """{"error_code", "message"}; what breaks the declaration is a bad request here."""
+    status = 400 if said.status == 422 else said.status
+    failure = {"error_code": CODES.get(status, CODES[400]), "message": said.text}
+    return Response(to_json(failure), status, media_type=JSON)
+
+
+def _errors(*codes: int) -> dict[int | str, dict[str, Any]]:
+    return {code: {"model": Failure} for code in codes}
+
+
+def _described(specs: list[ModelSpec]) -> dict[str, Any]:
+    """The body, with an example for each model; and the header that names one."""
+    records = {spec.name: {"value": {"dataframe_records": [dict(spec.example)]}} for spec in specs}
+    tables = {
+        spec.name: {"value": "\n".join([",".join(spec.example), ",".join(map(str, spec.example.values()))])}
+        for spec in specs
+    }
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {
+                JSON: {"schema": {"type": "object"}, "examples": records},
+                CSV: {"schema": {"type": "string"}, "examples": tables},
+            },
+        },
+        "parameters": [
+            {
+                "name": "X-Model",
+                "in": "header",
+                "description": "the model that is to answer, else that of INVOCATIONS_MODEL",
+                "schema": {"type": "string", "enum": [spec.name for spec in specs]},
+            }
+        ],
+    }
+
+
+DIALECT = Dialect(
+    "MLflow",
+    routes,
+    paths=re.compile(r"/(invocations|ping|health|version)\n?"),
+    envelope=envelope,
+    shortcuts=shortcuts,
+)

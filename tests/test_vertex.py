@@ -1,0 +1,146 @@
+"""Vertex AI and SageMaker start the container: what they set and pass, and what they then ask."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from servers import ROOT, TIMEOUT_S, client_of, eventually
+from service.app import create_app
+from service.models import MODELS
+from service.registry import Registry
+from service.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+# What Vertex AI chooses where a model is uploaded without routes of its own.
+HEALTH = "/v1/endpoints/123/deployedModels/456"
+PREDICT = f"{HEALTH}:predict"
+VERTEX = Settings(aip_health_route=HEALTH, aip_predict_route=PREDICT, invocations_model="and_gate")
+ONE = {"instances": [{"x1": 1, "x2": 1}]}
+
+
+async def test_the_routes_that_are_named_answer(registry: Registry) -> None:
+    """Readiness, and a prediction for each instance; whatever the media type."""
+    async with client_of(create_app(VERTEX, registry)) as client:
+        answer = await client.post(PREDICT, json=ONE | {"parameters": {}})
+        plain = await client.post(PREDICT, content='{"instances": [[1, 1]]}')
+
+        assert (await client.get(HEALTH)).status_code == 200
+        assert answer.json() == {"predictions": [{"probability": 0.5, "distance_percentile": 50.0}]}
+        assert plain.json() == answer.json()
+
+
+@pytest.mark.parametrize(
+    "body", ["{}", '{"instances": []}', '{"instances": [[1, 1]], "parameters": {"a": 1}}', "x"]
+)
+async def test_what_is_no_request_is_refused(registry: Registry, body: str) -> None:
+    """By the judge and the reader of the other dialects."""
+    async with client_of(create_app(VERTEX, registry)) as client:
+        assert (await client.post(PREDICT, content=body)).status_code == 400
+
+
+async def test_health_is_not_answered_while_a_model_is_missing() -> None:
+    """Vertex AI sends nothing to a container until then."""
+    async with client_of(create_app(VERTEX, Registry(MODELS))) as client:
+        assert (await client.get(HEALTH)).status_code == 503
+
+
+async def test_routes_that_are_there_keep_their_meaning(registry: Registry) -> None:
+    """TensorFlow Serving's path fits the contract as it is, and so do /health/ready and /invocations."""
+    settings = Settings(aip_health_route="/health/ready", aip_predict_route="/v1/models/wine_type:predict")
+    body = {"instances": [dict(MODELS["wine_type"].example)]}
+    async with client_of(create_app(settings, registry)) as client:
+        answer = await client.post("/v1/models/wine_type:predict", json=body)
+
+        assert "probability_of_red" in answer.json()["predictions"][0]
+        assert (await client.get("/health/ready")).json() == {"status": "ready"}
+
+
+async def test_without_the_settings_there_are_no_such_routes(client: httpx.AsyncClient) -> None:
+    """The paths are Vertex AI's to choose."""
+    assert (await client.get(HEALTH)).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["predict", "/{model}", "/a b", "/a?b"])
+def test_a_route_is_a_path(path: str) -> None:
+    """And no pattern."""
+    with pytest.raises(ValueError, match="begins with /"):
+        Settings(aip_predict_route=path)
+
+
+@contextmanager
+def serving(environment: Mapping[str, str], *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`python -m service` as a platform starts it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "service", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "DRAIN_GRACE_S": "0", **environment},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def test_a_process_serves_as_vertex_ai_asks() -> None:
+    """AIP_HTTP_PORT, AIP_HEALTH_ROUTE, AIP_PREDICT_ROUTE; what else it sets means nothing."""
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    environment = {
+        "AIP_HTTP_PORT": str(port),
+        "AIP_HEALTH_ROUTE": HEALTH,
+        "AIP_PREDICT_ROUTE": PREDICT,
+        "AIP_MODE": "PREDICTION",
+        "AIP_STORAGE_URI": "gs://nowhere",
+        "INVOCATIONS_MODEL": "and_gate",
+    }
+    with serving(environment) as process:
+        eventually(lambda: process.poll() is not None or answers(url + HEALTH))
+        answer = httpx.post(url + PREDICT, json=ONE).json()
+
+        assert answer["predictions"][0]["probability"] > 0.9
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT_S) == 0
+
+
+def test_a_process_serves_as_sagemaker_asks() -> None:
+    """`serve` is its argument, /ping and /invocations are its paths; the port may be another than 8080."""
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    environment = {"SAGEMAKER_BIND_TO_PORT": str(port), "INVOCATIONS_MODEL": "and_gate"}
+    with serving(environment, "serve") as process:
+        eventually(lambda: process.poll() is not None or answers(url + "/ping"))
+        answer = httpx.post(
+            url + "/invocations", content="x1,x2\n1,1\n", headers={"content-type": "text/csv"}
+        )
+
+        assert answer.json()["predictions"][0]["probability"] > 0.9
+
+
+def test_a_port_of_this_services_own_outranks_a_platforms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PORT is what the operator says; a wrong AIP_HTTP_PORT is a wrong port."""
+    monkeypatch.setenv("AIP_HTTP_PORT", "8081")
+    assert Settings().port == 8081
+    monkeypatch.setenv("PORT", "8082")
+    assert Settings().port == 8082
+    assert Settings(_cli_parse_args=["--port", "8083"]).port == 8083
