@@ -107,9 +107,7 @@ def _state(settings: Settings, registry: Registry | None) -> State:
         telemetry.tell_versions(served)
 
     scan = partial(_scan, served, settings) if registry is None else lambda: False
-    return State(
-        settings, telemetry, engine, served, Door(), Watch(scan, changed, partial(_return_memory, served))
-    )
+    return State(settings, telemetry, engine, served, Door(), Watch(scan, changed))
 
 
 def _prepare(registry: Registry, settings: Settings) -> None:
@@ -132,12 +130,6 @@ def _scan(registry: Registry, settings: Settings) -> bool:
     from service.servable import SavedModelServable
 
     return registry.scan(settings.artifacts, partial(SavedModelServable, trusted=settings.trusted))
-
-
-def _return_memory(registry: Registry) -> None:
-    from service.servable import return_memory
-
-    return_memory(registry.servables())
 
 
 def _lifespan(settings: Settings, registry: Registry | None, offered: Sequence[Action]) -> Any:

@@ -7,7 +7,7 @@ same folder that TensorFlow Serving loads); knows nothing of HTTP.
 import ctypes
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -19,6 +19,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf.config_pb2 import CallableOptions
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow.python.eager import context
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -28,7 +29,6 @@ from service.features import Matrix
 from service.files import within
 from service.graph import foreign
 from service.manifest import TENSORFLOWS, Manifest, differences, digest, document, verified
-from service.registry import Servable
 from service.spec import ModelSpec
 from service.tasks import Outputs
 
@@ -71,20 +71,6 @@ def choose_device(choice: Literal["cpu", "gpu", "auto"]) -> str:
         # TensorFlow would otherwise take the whole memory of the GPU for itself.
         tf.config.experimental.set_memory_growth(gpu, True)
     return "gpu"
-
-
-def return_memory(servables: Iterable[Servable]) -> None:
-    """Give back what TensorFlow keeps of versions that nobody holds any more; `servables` are the others.
-
-    It keeps each graph that it has prepared for an operation, a wine's 9 MB, whether its function is still
-    there or not, and forgets only all of them: the others' are prepared anew here, which takes 30 to 200 ms
-    each, and not at the next request. A call that runs meanwhile is finished.
-    """
-    context.context().clear_kernel_cache()
-    for servable in servables:
-        row = np.asarray(servable.manifest.golden.inputs[:1], np.float32)
-        servable.predict(row)
-        servable.explain(row)
 
 
 class SavedModelServable:
@@ -189,24 +175,33 @@ class SavedModelServable:
 
 
 class Signature:
-    """A signature of a SavedModel, called as the one operation that it is, its variables made constants.
+    """A signature of a SavedModel as the callable of a session, its variables made constants.
 
-    Called by keyword, as TensorFlow shows it, one row takes two to three times as long: binding the
-    argument and packing the outputs costs more than a small net. Reading variables, which TensorFlow
-    cannot fold, costs another 30 microseconds a call (benchmarks/NOTES.md).
+    A session's callable runs the graph in the thread that calls it and goes through no eager context: one
+    row takes half the time of the same graph called as an operation, and a sixth of that of a call by
+    keyword, as TensorFlow shows it (benchmarks/NOTES.md). The session frees what it holds when this is gone.
     """
 
     def __init__(self, function: Any) -> None:
         """Take `function` of one argument, x; the model that it comes from need not outlive this."""
-        self._function = convert_variables_to_constants_v2(function)
+        frozen = convert_variables_to_constants_v2(function)
+        graph = tf.Graph()
+        with graph.as_default():
+            tf.import_graph_def(frozen.graph.as_graph_def(), name="")
+        # Of the same devices and memory as everything else here; below 0 means the caller's thread.
+        config = tf.compat.v1.ConfigProto.FromString(context.context().config.SerializeToString())
+        config.inter_op_parallelism_threads = -1
+        config.allow_soft_placement = True
+        outputs = [tensor.name for tensor in frozen.outputs]
+        options = CallableOptions(feed=[tensor.name for tensor in frozen.inputs], fetch=outputs)
+        session = tf.compat.v1.Session(graph=graph, config=config)
+        self._call = session._make_callable_from_options(options)
         # The graph's outputs stand in the order of their sorted names.
         self._names = sorted(function.structured_outputs)
-        self._types = [tensor.dtype for tensor in self._function.outputs]
 
     def __call__(self, matrix: Matrix) -> Outputs:
         """Return the named outputs for float32 rows (n, d)."""
-        tensors = tf.raw_ops.PartitionedCall(args=[tf.constant(matrix)], Tout=self._types, f=self._function)
-        return {name: tensor.numpy() for name, tensor in zip(self._names, tensors, strict=True)}
+        return dict(zip(self._names, self._call(matrix), strict=True))
 
 
 def load(contents: Mapping[str, bytes]) -> Any:

@@ -31,16 +31,10 @@ def settle_heap() -> None:
 class Watch:
     """Calls `scan`, which says whether it changed what is served, again and again."""
 
-    def __init__(
-        self, scan: Callable[[], bool], changed: Callable[[], None], settled: Callable[[], None]
-    ) -> None:
-        """When a scan has changed something, tell `changed`, on the loop, and then `settled`, on a thread.
-
-        What was retired is not referred to any more when `settled` is called.
-        """
+    def __init__(self, scan: Callable[[], bool], changed: Callable[[], None]) -> None:
+        """When a scan has changed something, tell `changed`, on the loop."""
         self._scan = scan
         self._changed = changed
-        self._settled = settled
         self._one = asyncio.Lock()
         self._next: asyncio.Task[None] | None = None
 
@@ -64,7 +58,6 @@ class Watch:
                 if await asyncio.to_thread(self._scan):
                     self._changed()
                     settle_heap()
-                    await asyncio.to_thread(self._settled)
             except Exception as error:
                 log.error("the artifacts could not be scanned: %s: %s", type(error).__name__, error)
 

@@ -81,7 +81,7 @@ async def test_a_scan_that_fails_is_said_and_the_next_one_is_made() -> None:
             raise OSError("the disk is away")
         return True
 
-    polling = asyncio.create_task(Watch(scan, seen.set, nothing).poll(0.001))
+    polling = asyncio.create_task(Watch(scan, seen.set).poll(0.001))
     await asyncio.wait_for(seen.wait(), PATIENCE_S)
     polling.cancel()
 
@@ -99,7 +99,7 @@ async def test_those_who_ask_while_a_scan_runs_share_the_next_one() -> None:
         assert may_end.wait(PATIENCE_S)
         return False
 
-    watch = Watch(scan, nothing, nothing)
+    watch = Watch(scan, nothing)
     first = asyncio.create_task(watch.look())
     await asyncio.to_thread(begun.wait, PATIENCE_S)
     crowd = [asyncio.create_task(watch.look()) for _ in range(50)]
@@ -111,14 +111,14 @@ async def test_those_who_ask_while_a_scan_runs_share_the_next_one() -> None:
 
 
 async def test_nobody_is_told_of_a_scan_that_changed_nothing() -> None:
-    """The heap is settled, and coalescers and memory are let go, only after a change."""
+    """The heap is settled, and coalescers are let go, only after a change."""
     told: list[str] = []
 
     def watch(changed: bool) -> Watch:
-        return Watch(lambda: changed, lambda: told.append("changed"), lambda: told.append("settled"))
+        return Watch(lambda: changed, lambda: told.append("changed"))
 
     await watch(False).look()
     assert told == []
 
     await watch(True).look()
-    assert told == ["changed", "settled"]
+    assert told == ["changed"]
