@@ -26,7 +26,7 @@ import numpy as np
 from benchmarks.compare import _newest, instances_of
 from benchmarks.process import Server
 from service.features import to_matrix
-from service.inference import CALL_ROWS, RAW_ROWS
+from service.inference import CALL_ROWS, MANY_ROWS
 from service.models import MODELS
 from service.spec import ModelSpec
 
@@ -167,7 +167,7 @@ def graph(spec: ModelSpec, rows: int) -> None:
     keep_buffers()
     servable = SavedModelServable(_newest(spec.name), spec)
     array = to_matrix(spec.row, [spec.row.model_validate(one) for one in instances_of(spec, rows)])
-    for size in (CALL_ROWS, RAW_ROWS):
+    for size in (CALL_ROWS, MANY_ROWS):
         times = []
         for _ in range(7):
             began = time.perf_counter()

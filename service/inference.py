@@ -31,9 +31,9 @@ MAX_EXPLAINED = 250
 # each of its centres for each row, and takes 11 microseconds. An explanation takes a row along 128 nodes.
 CALL_ROWS = 128
 EXPLAINED_ROWS = 2
-# Of rows that nobody words: a cheap graph takes a quarter to a half of the time that it takes by CALL_ROWS, a
-# kernel machine's as long; with 2,048 rows its distances no longer fit the processor's cache.
-RAW_ROWS = 512
+# Of many rows, on a thread: a cheap graph takes half of the time that it takes by CALL_ROWS, a kernel
+# machine's a tenth less; with 2,048 rows its distances no longer fit the processor's cache.
+MANY_ROWS = 512
 ANSWERS = "answers"
 # Points of curves that are worded at a time: some milliseconds, in which nothing else can run.
 WORDED = 2048
@@ -104,7 +104,7 @@ def raw(servable: Servable, instances: Instances, parameters: Raw) -> Job:
     This is what dialects ask: no prediction is worded, no row is looked at. `parameters.word` may run on a
     thread.
     """
-    return Job(servable.predict, instances.cells, partial(parameters.word, servable), RAW_ROWS)
+    return Job(servable.predict, instances.cells, partial(parameters.word, servable), MANY_ROWS)
 
 
 def predict(servable: Servable, instances: Instances, parameters: PredictParameters) -> Job:
@@ -115,7 +115,7 @@ def predict(servable: Servable, instances: Instances, parameters: PredictParamet
         return opening + to_json(_numbered(instances, columns[ANSWERS])) + b"}"
 
     compute = partial(_answered, servable, parameters.coverage)
-    return Job(compute, instances.cells, answer, coverage=parameters.coverage)
+    return Job(compute, instances.cells, answer, MANY_ROWS, parameters.coverage)
 
 
 def what_if(servable: Servable, instances: Instances, parameters: WhatIfParameters) -> Job:
@@ -146,7 +146,7 @@ def what_if(servable: Servable, instances: Instances, parameters: WhatIfParamete
         return opening + b',"curves":[' + b",".join(pieces) + b"]}"
 
     compute = partial(_answered, servable, parameters.coverage)
-    return Job(compute, swept.matrix, answer, coverage=parameters.coverage)
+    return Job(compute, swept.matrix, answer, MANY_ROWS, parameters.coverage)
 
 
 def evaluate(servable: Servable, instances: Instances, _: Parameters) -> Job:
@@ -170,7 +170,7 @@ def evaluate(servable: Servable, instances: Instances, _: Parameters) -> Job:
         beside = {"rows": len(targets), "comparison": comparison, "baseline": baseline}
         return to_json(measured | beside | _identity(servable))
 
-    return Job(partial(outputs, servable), instances.cells, answer)
+    return Job(partial(outputs, servable), instances.cells, answer, MANY_ROWS)
 
 
 def _comparison(

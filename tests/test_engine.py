@@ -19,7 +19,7 @@ from service.app import create_app
 from service.engine import Engine, rows_of
 from service.errors import ModelFailure
 from service.features import Matrix
-from service.inference import CALL_ROWS
+from service.inference import CALL_ROWS, MANY_ROWS
 from service.judge import small
 from service.models import MODELS
 from service.registry import Registry
@@ -196,15 +196,15 @@ async def test_more_rows_than_may_wait_get_429_and_the_others_are_answered() -> 
 async def test_a_request_that_takes_too_long_gets_504_and_frees_its_place() -> None:
     """The rest of its rows is never computed."""
     servable = Held()
-    async with serving(servable, max_waiting_rows=400, request_timeout_s=0.2) as client:
-        slow = await client.post(PREDICT, json=rows(400))
+    async with serving(servable, max_waiting_rows=600, request_timeout_s=0.2) as client:
+        slow = await client.post(PREDICT, json=rows(600))
         servable.released.set()
-        after = await client.post(PREDICT, json=rows(400))
+        after = await client.post(PREDICT, json=rows(600))
 
     refused(slow, 504)
     assert after.status_code == 200
     # One call of the first request, which was under way; then those of the second.
-    assert servable.calls == [CALL_ROWS, *([CALL_ROWS] * 3), 400 - 3 * CALL_ROWS]
+    assert servable.calls == [MANY_ROWS, MANY_ROWS, 600 - MANY_ROWS]
 
 
 async def test_a_client_may_have_less_patience_but_not_more() -> None:
