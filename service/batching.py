@@ -1,6 +1,6 @@
 """The coalescer: concurrent requests for one version of a model share one call of its graph.
 
-A call costs some fifty microseconds before it has computed a row. There is no timer: while the last call
+A call costs some twenty microseconds before it has computed a row. There is no timer: while the last call
 had a single caller, the next one is computed at once; where there is company, a call starts as soon as the
 event loop has read what had already arrived, and what arrives while it runs goes together into the next
 one. Calls run on the loop and not on a thread: handing rows over and back costs more than a small call, and
@@ -23,7 +23,7 @@ from service.errors import CallerGone, DeadlineExceeded
 TURNS = 1
 # Seconds in which those who wait are asked at most once whether they still do: of 250 who wait, asking takes
 # a tenth of the time between two calls.
-SWEEP_S = 0.01
+SWEEP_S = 0.05
 
 
 class Caller(Protocol):
