@@ -1,11 +1,13 @@
 """What happens when the artifacts change under a running service."""
 
 import asyncio
+import gc
 import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
+from weakref import ref
 
 import httpx
 import pytest
@@ -53,6 +55,8 @@ def test_a_published_version_answers_and_a_damaged_one_does_not(
     look()
     eventually(lambda: model()["version"] == 2)
 
+    text = "".join(server.log)
+    assert text.index("warmed up and_gate version 2") < text.index("and_gate: 2 answers")
     assert httpx.post(f"{server.url}/models/and_gate/predict", json=ROW).json()["version"] == 2
     assert httpx.post(f"{server.url}/models/and_gate/versions/1/predict", json=ROW).json()["version"] == 1
 
@@ -110,15 +114,49 @@ async def test_those_who_ask_while_a_scan_runs_share_the_next_one() -> None:
     assert len(scans) == 2
 
 
-async def test_nobody_is_told_of_a_scan_that_changed_nothing() -> None:
-    """The heap is settled, and coalescers and memory are let go, only after a change."""
+async def test_what_was_retired_is_let_go_at_the_next_look_and_not_beside_its_successors_first_requests() -> (
+    None
+):
+    """The heap is settled, and memory returned, only after a change; and before anything new is loaded."""
     told: list[str] = []
+    changes = iter([False, True, False, False])
 
-    def watch(changed: bool) -> Watch:
-        return Watch(lambda: changed, lambda: told.append("changed"), lambda: told.append("settled"))
+    def scan() -> bool:
+        told.append("scan")
+        return next(changes)
 
-    await watch(False).look()
-    assert told == []
+    watch = Watch(scan, lambda: told.append("changed"), lambda: told.append("settled"))
+    looks: list[list[str]] = []
+    for _ in range(4):
+        await watch.look()
+        looks.append(told.copy())
+        told.clear()
 
-    await watch(True).look()
-    assert told == ["changed", "settled"]
+    assert looks == [["scan"], ["scan", "changed"], ["settled", "scan"], ["scan"]]
+
+
+async def test_a_retired_version_is_gone_when_its_memory_is_returned() -> None:
+    """Its objects refer to one another, as those of a graph do, and it was loaded at the start."""
+
+    class Version:
+        def __init__(self) -> None:
+            self.graph = self
+
+    served: list[Version] = []
+    loaded: list[ref[Version]] = []
+    alive: list[bool] = []
+
+    def scan() -> bool:
+        served[:] = [Version()]
+        loaded.append(ref(served[0]))
+        return True
+
+    watch = Watch(scan, nothing, lambda: alive.append(loaded[0]() is not None))
+    try:
+        watch.begin()
+        await watch.look()
+        await watch.look()
+    finally:
+        gc.unfreeze()
+
+    assert alive == [False]
