@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import Any, cast
 
 from fastapi import FastAPI
@@ -23,12 +24,13 @@ from service.engine import Engine
 from service.exchange import State
 from service.limits import Door, Limits
 from service.models import MODELS
-from service.registry import Registry
+from service.registry import Registry, Servable
 from service.routes import Shortcut, Shortcuts, model_routes, service_routes, shortcuts, unknown_model_routes
 from service.settings import Settings
 from service.shutdown import shutting_down
+from service.spec import ModelSpec
 from service.telemetry import RequestLog, Telemetry
-from service.warmup import warm_up
+from service.warmup import warm, warm_up
 from service.watch import Watch
 from service.workers import enlisted
 
@@ -73,7 +75,7 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     # Starlette's annotation names its own class, but it only ever hands on what stands here.
-    api.state = _state(settings, registry)  # type: ignore[assignment]
+    api.state = _state(settings, registry, offered)  # type: ignore[assignment]
     api.include_router(service_routes())
     for name, spec in models.items():
         api.include_router(model_routes(spec, offered[name]))
@@ -93,11 +95,11 @@ def load(settings: Settings) -> Registry:
     """Choose the device, then load and prove every version below the artifacts folder."""
     registry = Registry(MODELS)
     _prepare(registry, settings)
-    _scan(registry, settings)
+    _scan(registry, settings, {})
     return registry
 
 
-def _state(settings: Settings, registry: Registry | None) -> State:
+def _state(settings: Settings, registry: Registry | None, offered: Mapping[str, Sequence[Action]]) -> State:
     """What requests have at hand. A registry that is given is all there is: nobody looks at the artifacts."""
     served = registry or Registry(MODELS)
     engine, telemetry = Engine(settings.max_waiting_rows), Telemetry()
@@ -106,7 +108,7 @@ def _state(settings: Settings, registry: Registry | None) -> State:
         engine.keep(served.servables())
         telemetry.tell_versions(served)
 
-    scan = partial(_scan, served, settings) if registry is None else lambda: False
+    scan = partial(_scan, served, settings, offered) if registry is None else lambda: False
     return State(settings, telemetry, engine, served, Door(), Watch(scan, changed))
 
 
@@ -126,10 +128,16 @@ def _prepare(registry: Registry, settings: Settings) -> None:
     log.info("artifacts that may load: %s", len(settings.trusted) or settings.trusted_digests)
 
 
-def _scan(registry: Registry, settings: Settings) -> bool:
+def _scan(registry: Registry, settings: Settings, offered: Mapping[str, Sequence[Action]]) -> bool:
+    """Scan the artifacts; a version that is loaded is warmed in what is `offered` of its model."""
     from service.servable import SavedModelServable
 
-    return registry.scan(settings.artifacts, partial(SavedModelServable, trusted=settings.trusted))
+    def loaded(folder: Path, spec: ModelSpec) -> Servable:
+        servable = SavedModelServable(folder, spec, settings.trusted)
+        warm(servable, offered.get(spec.name, ()))
+        return servable
+
+    return registry.scan(settings.artifacts, loaded)
 
 
 def _lifespan(settings: Settings, registry: Registry | None, offered: Sequence[Action]) -> Any:

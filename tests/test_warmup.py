@@ -1,4 +1,4 @@
-"""What is done before the service is ready, so that the first request is no slower than the later ones."""
+"""What is done before a version answers, so that its first request is no slower than the later ones."""
 
 import logging
 
@@ -9,28 +9,30 @@ from service.actions import actions
 from service.engine import Engine
 from service.errors import ModelFailure
 from service.features import Matrix
+from service.inference import EXPLAINED_ROWS, MANY_ROWS
 from service.models import MODELS
 from service.registry import Registry
 from service.spec import ModelSpec
 from service.tasks import Outputs
-from service.warmup import TIMES, warm_up
+from service.warmup import TIMES, warm, warm_up
 
 pytestmark = pytest.mark.anyio
 
 
 class Noting(MeanServable):
-    """A servable that notes how often each of its graphs was called."""
+    """A servable that notes how many rows each call of its graphs had."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
-        self.predicted = self.explained = 0
+        self.predicted: list[int] = []
+        self.explained: list[int] = []
 
     def predict(self, matrix: Matrix) -> Outputs:
-        self.predicted += 1
+        self.predicted.append(len(matrix))
         return super().predict(matrix)
 
     def explain(self, matrix: Matrix) -> Outputs:
-        self.explained += 1
+        self.explained.append(len(matrix))
         return super().explain(matrix)
 
 
@@ -55,8 +57,31 @@ async def test_every_action_of_every_model_answers_its_example_before_the_first_
 
     assert caplog.records == []
     for servable in servables:
-        assert servable.predicted >= 3 * TIMES
-        assert servable.explained >= TIMES
+        assert len(servable.predicted) >= 3 * TIMES
+        assert len(servable.explained) >= TIMES
+
+
+def test_a_version_is_warmed_with_one_row_and_with_a_full_call(
+    spec: ModelSpec, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By each of its graphs, several times."""
+    servable = Noting(spec)
+    caplog.set_level(logging.ERROR)
+    warm(servable, actions(spec))
+
+    assert caplog.records == []
+    assert min(servable.predicted.count(rows) for rows in (1, MANY_ROWS)) >= 2 * TIMES
+    assert min(servable.explained.count(rows) for rows in (1, EXPLAINED_ROWS)) >= TIMES
+
+
+def test_a_version_that_fails_at_its_example_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    """It has reproduced its golden rows, and is not kept out; what else it can be asked is still warmed."""
+    warm(Failing(MODELS["and_gate"]), actions(MODELS["and_gate"]))
+
+    failed = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert [line.split(" its own example")[0] for line in failed] == [
+        f"and_gate does not {action}" for action in ("predict", "what-if", "evaluate")
+    ]
 
 
 async def test_a_model_that_fails_at_its_example_does_not_keep_the_others_out(

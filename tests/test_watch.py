@@ -1,11 +1,13 @@
 """What happens when the artifacts change under a running service."""
 
 import asyncio
+import gc
 import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
+from weakref import ref
 
 import httpx
 import pytest
@@ -53,6 +55,8 @@ def test_a_published_version_answers_and_a_damaged_one_does_not(
     look()
     eventually(lambda: model()["version"] == 2)
 
+    text = "".join(server.log)
+    assert text.index("warmed up and_gate version 2") < text.index("and_gate: 2 answers")
     assert httpx.post(f"{server.url}/models/and_gate/predict", json=ROW).json()["version"] == 2
     assert httpx.post(f"{server.url}/models/and_gate/versions/1/predict", json=ROW).json()["version"] == 1
 
@@ -111,14 +115,42 @@ async def test_those_who_ask_while_a_scan_runs_share_the_next_one() -> None:
 
 
 async def test_nobody_is_told_of_a_scan_that_changed_nothing() -> None:
-    """The heap is settled, and coalescers are let go, only after a change."""
+    """Coalescers and metrics follow what is served, and stay while that stays."""
     told: list[str] = []
+    changes = iter([False, True, False])
+    watch = Watch(lambda: next(changes), lambda: told.append("changed"))
+    for expected in ([], ["changed"], ["changed"]):
+        await watch.look()
+        assert told == expected
 
-    def watch(changed: bool) -> Watch:
-        return Watch(lambda: changed, lambda: told.append("changed"))
 
-    await watch(False).look()
-    assert told == []
+async def test_a_retired_version_is_freed_at_the_next_look_and_not_beside_its_successors_first_requests() -> (
+    None
+):
+    """Its objects refer to one another, as those of a graph do, and it was loaded at the start."""
 
-    await watch(True).look()
-    assert told == ["changed"]
+    class Version:
+        def __init__(self) -> None:
+            self.graph = self
+
+    served: list[Version] = []
+    loaded: list[ref[Version]] = []
+
+    def scan() -> bool:
+        if len(loaded) < 2:
+            served[:] = [Version()]
+            loaded.append(ref(served[0]))
+            return True
+        return False
+
+    watch = Watch(scan, nothing)
+    try:
+        watch.begin()
+        await watch.look()
+        assert loaded[0]() is not None
+        await watch.look()
+    finally:
+        gc.unfreeze()
+
+    assert loaded[0]() is None
+    assert loaded[1]() is not None
