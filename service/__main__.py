@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from tempfile import TemporaryDirectory
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 from pydantic import ValidationError
@@ -17,8 +18,11 @@ from pydantic import ValidationError
 from service import commands, security
 from service.errors import Misconfigured
 from service.settings import Settings
-from service.shutdown import CANCEL_AFTER_S
+from service.shutdown import CANCEL_AFTER_S, starting
 from service.telemetry import SHARED, logging_config
+
+if TYPE_CHECKING:
+    from service.app import Service
 
 # Longer than a worker takes to load the artifacts on a busy machine.
 START_S = 120
@@ -55,7 +59,7 @@ def _serve(settings: Settings) -> None:
     # Until the artifacts are watched it would end the process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     uvicorn.run(
-        "service.app:create_app",
+        "service.__main__:create_app",
         factory=True,
         host=settings.host,
         port=settings.port,
@@ -72,6 +76,14 @@ def _serve(settings: Settings) -> None:
         timeout_worker_healthcheck=START_S,  # at SIGHUP workers are replaced, one after another
         timeout_graceful_shutdown=CANCEL_AFTER_S,  # `shutdown` has waited before
     )
+
+
+def create_app() -> "Service":
+    """What uvicorn serves, in each process. A signal while its parts are imported ends the process."""
+    with starting():
+        from service import app
+
+        return app.create_app()
 
 
 def _settings(arguments: Sequence[str]) -> Settings:

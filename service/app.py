@@ -27,7 +27,7 @@ from service.models import MODELS
 from service.registry import Registry, Servable
 from service.routes import Shortcut, Shortcuts, model_routes, service_routes, shortcuts, unknown_model_routes
 from service.settings import Settings
-from service.shutdown import shutting_down
+from service.shutdown import shutting_down, starting
 from service.spec import ModelSpec
 from service.telemetry import RequestLog, Telemetry
 from service.warmup import warm, warm_up
@@ -146,9 +146,10 @@ def _lifespan(settings: Settings, registry: Registry | None, offered: Sequence[A
         state = cast(State, app.state)
         security.warn(settings)
         if registry is None:
-            _prepare(state.registry, settings)
-            state.watch.begin()
-            await warm_up(state.engine, state.registry, offered)
+            with starting():
+                _prepare(state.registry, settings)
+                state.watch.begin()
+                await warm_up(state.engine, state.registry, offered)
         for name, reason in state.registry.reasons().items():
             log.warning("not ready: %s: %s", name, reason)
         leaving = shutting_down(

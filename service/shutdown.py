@@ -6,10 +6,11 @@ signals and asyncio; knows nothing of HTTP.
 
 import asyncio
 import logging
+import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 from typing import Any
 
@@ -65,9 +66,8 @@ async def shutting_down(
     Ctrl-C reaches a worker twice, as SIGINT from the terminal and as SIGTERM from what supervises it: there
     only the same signal counts as a second one.
     """
-    # Tests serve on other threads, or without a server whose handlers could be called.
-    server = signal.getsignal(signal.SIGTERM)
-    if threading.current_thread() is not threading.main_thread() or not callable(server):
+    server = _server()
+    if server is None:
         yield
         return
     loop = asyncio.get_running_loop()
@@ -89,6 +89,39 @@ async def shutting_down(
         for number, handler in before.items():
             loop.remove_signal_handler(number)
             signal.signal(number, handler)
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """End the process with 0 at SIGTERM or SIGINT, as soon as Python has its turn: nobody waits for it.
+
+    The server itself would only note the signal, and have all models loaded before it looked.
+    """
+    server = _server()
+    if server is None:
+        yield
+        return
+    if getattr(getattr(server, "__self__", None), "should_exit", False):  # it came a moment ago
+        _end()
+    before = {number: signal.signal(number, _end) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _server() -> Any:
+    """The server's own handler of signals; None without a server, or on another thread, as in tests."""
+    handler = signal.getsignal(signal.SIGTERM)
+    return handler if threading.current_thread() is threading.main_thread() and callable(handler) else None
+
+
+def _end(*_: Any) -> None:
+    """End without a traceback: an exception would be a start that has failed."""
+    log.info("stopped while starting")
+    logging.shutdown()
+    os._exit(0)
 
 
 def _leave_at_once(server: Handler) -> None:

@@ -5,6 +5,8 @@ import json
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +15,7 @@ import httpx
 import pytest
 
 from rows import refused
-from servers import ROOT, Server, eventually
+from servers import ROOT, TIMEOUT_S, Server, eventually
 from service.limits import Door, Stage
 from service.shutdown import Shutdown
 
@@ -107,6 +109,24 @@ def test_workers_leave_alike(gate: list[str]) -> None:
 
         assert b" 200 OK" in connection.recv(1000)
         assert server.process.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("stage", ["Started ", "device: "])
+def test_a_start_ends_where_it_is(workers: int, stage: str, how: signal.Signals) -> None:
+    """While it imports, and while it loads: the models are not all loaded first. That is no failure."""
+    command = [sys.executable, "-m", "service", "--port", "0", "--workers", str(workers)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        begun = [next(line for line in process.stderr if stage in line)]
+        process.send_signal(how)
+        log = "".join(begun + list(process.stderr))
+
+        assert process.wait(TIMEOUT_S) == 0
+    assert "serving wine_grade" not in log
+    assert "Traceback" not in log
+    assert "ERROR" not in log
 
 
 async def test_ctrl_c_has_no_grace() -> None:
