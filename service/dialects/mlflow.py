@@ -7,6 +7,7 @@ answers here is said by a header of the request, else by a setting.
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -75,7 +76,12 @@ def routes(predicts: Mapping[str, Action]) -> APIRouter:
             path, ping, response_class=PlainTextResponse, responses=_errors(503), summary=summary
         )
 
-    @router.get("/version", response_class=PlainTextResponse, summary="The version of this service")
+    @router.get(
+        "/version",
+        response_class=PlainTextResponse,
+        responses=_errors(429, 503),
+        summary="The version of this service",
+    )
     async def version() -> Response:
         return PlainTextResponse(__version__)
 
@@ -83,7 +89,7 @@ def routes(predicts: Mapping[str, Action]) -> APIRouter:
         "/invocations",
         summary="The outputs of rows, of the model that the header X-Model or INVOCATIONS_MODEL names",
         response_model=dict[str, Any],
-        responses=_errors(400, 404, 413, 415, 429, 500, 503, 504),
+        responses=_errors(400, 404, 408, 413, 415, 429, 500, 503, 504),
         openapi_extra=_described([predict.judge.spec for predict in predicts.values()]),
     )
     async def invocations(request: Request) -> Response:
@@ -186,7 +192,9 @@ def envelope(said: Problem) -> Response:
 
 
 def _errors(*codes: int) -> dict[int | str, dict[str, Any]]:
-    return {code: {"model": Failure} for code in codes}
+    # With `model` FastAPI would document them as text where the answer is one.
+    content = {JSON: {"schema": {"$ref": f"#/components/schemas/{Failure.__name__}"}}}
+    return {code: {"description": HTTPStatus(code).phrase, "content": content} for code in codes}
 
 
 def _described(specs: list[ModelSpec]) -> dict[str, Any]:
@@ -220,5 +228,6 @@ DIALECT = Dialect(
     routes,
     paths=re.compile(r"/(invocations|ping|health|version)\n?"),
     envelope=envelope,
+    schemas=(Failure,),
     shortcuts=shortcuts,
 )

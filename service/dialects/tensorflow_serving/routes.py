@@ -41,7 +41,9 @@ class Refusal(BaseModel):
 MEANINGS = {
     400: "no documented form, or a value breaks the declaration",
     404: "no such model, version or label",
+    408: "a head or a body that did not come in time",
     413: "too many bytes or rows",
+    415: "neither plain nor gzip",
     429: "too many rows are waiting, or requests come too fast",
     500: "a bug, with an id and nothing else",
     503: "no version of this model is ready, or the service is leaving",
