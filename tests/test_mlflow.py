@@ -176,6 +176,8 @@ class TestRefusals:
             ('{"instances": [[1, 1]], "inputs": [[1, 1]]}', "exactly one of them"),
             ('{"instances": [[1, 1]], "zqmarkerqz": 1}', "not defined"),
             ('{"instances": [[1, 1]], "params": {"zqmarkerqz": 1}}', "`params`"),
+            ('{"instances": [[1, 1]], "params": []}', "`params`"),
+            ('{"instances": [[1, 1]], "params": 0}', "`params`"),
             ('{"instances": [[1, NaN]]}', "not valid JSON"),
             ('{"dataframe_records": []}', "at least one row"),
             ('{"dataframe_records": {"x1": [1]}}', "at least one row"),

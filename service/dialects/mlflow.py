@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope
 from service import __version__, actions
 from service.actions import Action
 from service.dialects.dialect import Dialect
-from service.dialects.forms import from_inputs, from_instances, named, one_of, parsed
+from service.dialects.forms import from_inputs, from_instances, named, one_of, parsed, refuse_options
 from service.dialects.tensorflow_serving.bodies import predictions
 from service.engine import Read
 from service.errors import MalformedBody, UnsupportedMedia
@@ -150,8 +150,7 @@ def read_json(judge: Judge, body: bytes) -> Asked:
     """The rows of a JSON body in one of the four forms. Raises RefusedBody or TooLarge."""
     document = parsed(body, (*ROWS, "params"))
     key = one_of(document, ROWS)
-    if document.get("params"):
-        raise MalformedBody("`params` holds something, but no parameters are defined; leave it out.")
+    refuse_options(document, "params")
     readers: dict[str, Callable[[Judge, Any], Instances]] = {
         "dataframe_split": _from_split,
         "dataframe_records": partial(named, key="dataframe_records"),
