@@ -22,13 +22,13 @@ from service.dialects.dialect import Dialect
 from service.dialects.forms import from_inputs, from_instances, named, one_of, parsed, refuse_options
 from service.dialects.tensorflow_serving.bodies import predictions
 from service.engine import Read
-from service.errors import MalformedBody, UnsupportedMedia
+from service.errors import MalformedBody
 from service.exchange import State, exchange
 from service.inference import Raw
 from service.judge import Asked, Instances, Judge
 from service.openapi import CSV, JSON
 from service.problems import Problem
-from service.requests import CHARSETS, content_type
+from service.requests import media_type
 from service.routes import JSON_TYPE, Shortcut, answering_head
 from service.spec import ModelSpec
 from service.table import read_csv
@@ -134,10 +134,7 @@ def _named(headers: Mapping[bytes, bytes]) -> str | None:
 
 def reader(judge: Judge, headers: Mapping[bytes, bytes]) -> Read:
     """What reads this request's media type. Raises UnsupportedMedia."""
-    media, charset = content_type(headers.get(b"content-type", b""))
-    if media not in (JSON, CSV) or charset not in CHARSETS:
-        raise UnsupportedMedia("Send Content-Type: application/json or text/csv, in UTF-8.")
-    return partial(read_json if media == JSON else read_table, judge)
+    return partial(read_json if media_type(headers) == JSON else read_table, judge)
 
 
 def read_table(judge: Judge, body: bytes) -> Asked:
