@@ -173,6 +173,7 @@ async def test_who_meets_a_broken_model_is_told() -> None:
             text = told(way, answer, 500)
             assert answer.headers["x-request-id"] in text
             assert "non-finite" not in text
+            assert "`instance`" not in text, "the native dialect's field"
 
 
 async def test_refusals_are_counted_by_their_routes() -> None:
