@@ -55,7 +55,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 Description = Callable[[Registry, str, int | str | None], dict[str, Any]]
 # Answers for a model, and for the version that answers, a version, or a label.
 Answering = Callable[[Request, str, int | str | None], Awaitable[Response]]
-EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 
 
 @dataclass(frozen=True)
