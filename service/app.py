@@ -85,7 +85,7 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
     problems.install(api)
     api.add_middleware(problems.LastResort)
     bodies = [action.judge.request for action in flat] + [
-        kind for dialect in dialects.DIALECTS for kind in dialect.requests
+        kind for dialect in dialects.DIALECTS for kind in dialect.schemas
     ]
     _complete_openapi(api, bodies)
     return Service(api, shortcuts(flat) | ways)

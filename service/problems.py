@@ -293,7 +293,7 @@ def _failure(scope: Scope, error: BaseException) -> Response:
     frames = traceback.extract_tb(error.__traceback__)
     place = " < ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(frames))
     log.error("request %s failed: %s at %s", _request_id(scope), type(error).__name__, place)
-    detail = "The service has a bug or a broken model; report the id in `instance` to its operator."
+    detail = "The service has a bug or a broken model; report the id of this request to its operator."
     return problem(scope, "failure", HTTPStatus.INTERNAL_SERVER_ERROR, detail)
 
 

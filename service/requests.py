@@ -132,15 +132,20 @@ def timeout(headers: Mapping[bytes, bytes], longest: float) -> float:
 
 def reader(headers: Mapping[bytes, bytes], query: bytes, judge: Judge) -> Callable[[bytes], Asked]:
     """What reads this request's media type. Raises UnsupportedMedia or MalformedBody."""
-    media, charset = content_type(headers.get(b"content-type", b""))
-    if media not in (JSON, CSV) or charset not in CHARSETS:
-        raise UnsupportedMedia("Send Content-Type: application/json or text/csv, in UTF-8.")
-    if media == CSV:
+    if media_type(headers) == CSV:
         options = from_query(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
         return lambda body: read_csv(judge, body, options)
     if query:
         raise MalformedBody("There is a query, but a JSON body has its options in `parameters`; move them.")
     return judge.json
+
+
+def media_type(headers: Mapping[bytes, bytes]) -> str:
+    """JSON or CSV, whichever the body is said to be. Raises UnsupportedMedia unless it is one, in UTF-8."""
+    media, charset = content_type(headers.get(b"content-type", b""))
+    if media not in (JSON, CSV) or charset not in CHARSETS:
+        raise UnsupportedMedia("Send Content-Type: application/json or text/csv, in UTF-8.")
+    return media
 
 
 @lru_cache(maxsize=64)

@@ -258,7 +258,11 @@ async def test_the_examples_of_the_dialects_work(client: httpx.AsyncClient) -> N
 
                 assert response.status_code == 200, (path, name, response.text)
                 tried.add((path, name))
-    assert {("/v2/models/{model}/infer", name) for name in MODELS} <= tried
+    bodies = {path for path, operations in document["paths"].items() if "post" in operations}
+    dialects = {path for path in bodies if not path.startswith(("/models/", "/admin/"))}
+    assert {path for path, _ in tried} == dialects
+    for path in ("/v2/models/{model}/infer", "/v1/models/{model}:predict", "/invocations"):
+        assert {(path, name) for name in MODELS} <= tried
 
 
 async def test_every_reference_of_the_openapi_document_resolves(client: httpx.AsyncClient) -> None:

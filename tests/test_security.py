@@ -24,11 +24,12 @@ from cryptography.hazmat.primitives.serialization import (
 from starlette.types import Receive, Scope, Send
 
 from mean_servable import MeanServable
-from rows import refused
+from rows import PROBLEM, refused
 from servers import ROOT, TIMEOUT_S, Server, client_of
 from service import keys
 from service.__main__ import _check, _settings
 from service.app import Service, create_app
+from service.dialects import DIALECTS
 from service.models import MODELS
 from service.registry import Registry
 from service.routes import Shortcuts
@@ -210,7 +211,7 @@ async def test_refusals_are_counted_by_their_route(locked: Service, ring: Keyrin
 
 
 async def test_the_document_says_where_a_key_is_needed(locked: Service, ring: Keyring) -> None:
-    """A bearer token on every path but health, with 401 and 403 as problems; nothing of it without keys."""
+    """A bearer token on every path but health, with 401 and 403 in its words; nothing without keys."""
     async with client_of(locked) as client:
         document = (await client.get("/openapi.json", headers=ring.bearer("reader"))).json()
     open_document = create_app(Settings()).api.openapi()
@@ -221,6 +222,10 @@ async def test_the_document_says_where_a_key_is_needed(locked: Service, ring: Ke
             opened = path in OPEN
             assert ("security" not in operation) == opened, path
             assert ("401" not in operation["responses"]) == opened
+            worded = any(dialect.paths.fullmatch(path) for dialect in DIALECTS)
+            media = "application/json" if worded else PROBLEM
+            for code, response in operation["responses"].items():
+                assert code < "400" or list(response["content"]) == [media], (path, code)
             without = open_document["paths"][path][method]
             assert not {"401", "403"} & without["responses"].keys()
             assert "security" not in without

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
+from rows import refused
 from servers import ROOT, TIMEOUT_S, client_of, eventually
 from service.app import create_app
 from service.models import MODELS
@@ -38,12 +39,32 @@ async def test_the_routes_that_are_named_answer(registry: Registry) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", ["{}", '{"instances": []}', '{"instances": [[1, 1]], "parameters": {"a": 1}}', "x"]
+    ("body", "why"),
+    [
+        ("{}", "at least one row"),
+        ('{"instances": []}', "at least one row"),
+        ('{"instances": [[1, 1]], "parameters": {"a": 1}}', "`parameters`"),
+        ('{"instances": [[1, 1]], "parameters": 0}', "`parameters`"),
+        ('{"instances": [[1, 1]], "inputs": [[1, 1]]}', "not defined"),
+        ('{"instances": [[1, 7]]}', "x2 is outside"),
+        ("x", "not valid JSON"),
+    ],
 )
-async def test_what_is_no_request_is_refused(registry: Registry, body: str) -> None:
-    """By the judge and the reader of the other dialects."""
+async def test_what_is_no_request_is_refused(registry: Registry, body: str, why: str) -> None:
+    """By the judge and the reader of the other dialects; Vertex AI's own paths are TensorFlow Serving's."""
     async with client_of(create_app(VERTEX, registry)) as client:
-        assert (await client.post(PREDICT, content=body)).status_code == 400
+        answer = await client.post(PREDICT, content=body)
+
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/json"
+    assert why in answer.json()["error"]
+
+
+async def test_a_path_that_no_dialect_has_refuses_as_the_native_one_does(registry: Registry) -> None:
+    """Vertex AI asks for no form of errors."""
+    settings = Settings(aip_predict_route="/predict", invocations_model="and_gate")
+    async with client_of(create_app(settings, registry)) as client:
+        refused(await client.post("/predict", json={"instances": [[1, 7]]}), 422, "#/instances/0/x2")
 
 
 async def test_health_is_not_answered_while_a_model_is_missing() -> None:

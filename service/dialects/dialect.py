@@ -23,8 +23,8 @@ class Dialect:
 
     `routes` gets the action `predict` of every declared model by its name. Whatever happens below a path
     that `paths` matches as a whole is told by `envelope`, refusals before the routes included. Paths that
-    need no key are in `limits.HEALTH`, POSTs that only read in `security.LISTINGS`. `requests` are the types
-    that its documented bodies refer to as #/components/schemas/NAME, `shortcuts` the whole paths that are
+    need no key are in `limits.HEALTH`, POSTs that only read in `security.LISTINGS`. `schemas` are the
+    types that its documents refer to as #/components/schemas/NAME, `shortcuts` the whole paths that are
     posted to most, which then pass the router by.
     """
 
@@ -32,5 +32,5 @@ class Dialect:
     routes: Callable[[Mapping[str, Action]], APIRouter]
     paths: re.Pattern[str]
     envelope: Envelope
-    requests: tuple[type[BaseModel], ...] = ()
+    schemas: tuple[type[BaseModel], ...] = ()
     shortcuts: Callable[[Mapping[str, Action]], Mapping[str, Shortcut]] = lambda _: {}

@@ -49,6 +49,12 @@ def one_of(document: Mapping[str, Any], keys: Collection[str]) -> str:
     return found[0]
 
 
+def refuse_options(document: Mapping[str, Any], key: str) -> None:
+    """Raise MalformedBody unless what stands under this key is an object of no options, or nothing."""
+    if document.get(key) not in (None, {}):
+        raise MalformedBody(f"`{key}` is no empty object, and no options are defined here; leave it out.")
+
+
 def from_instances(judge: Judge, items: Any, key: str = "instances") -> Instances:
     """Rows that are all lists of numbers, all {"x": list}, or all objects of named features.
 

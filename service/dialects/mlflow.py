@@ -7,6 +7,7 @@ answers here is said by a header of the request, else by a setting.
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -18,16 +19,16 @@ from starlette.types import Receive, Scope
 from service import __version__, actions
 from service.actions import Action
 from service.dialects.dialect import Dialect
-from service.dialects.forms import from_inputs, from_instances, named, one_of, parsed
+from service.dialects.forms import from_inputs, from_instances, named, one_of, parsed, refuse_options
 from service.dialects.tensorflow_serving.bodies import predictions
 from service.engine import Read
-from service.errors import MalformedBody, UnsupportedMedia
+from service.errors import MalformedBody
 from service.exchange import State, exchange
 from service.inference import Raw
 from service.judge import Asked, Instances, Judge
 from service.openapi import CSV, JSON
 from service.problems import Problem
-from service.requests import CHARSETS, content_type
+from service.requests import media_type
 from service.routes import JSON_TYPE, Shortcut, answering_head
 from service.spec import ModelSpec
 from service.table import read_csv
@@ -75,7 +76,12 @@ def routes(predicts: Mapping[str, Action]) -> APIRouter:
             path, ping, response_class=PlainTextResponse, responses=_errors(503), summary=summary
         )
 
-    @router.get("/version", response_class=PlainTextResponse, summary="The version of this service")
+    @router.get(
+        "/version",
+        response_class=PlainTextResponse,
+        responses=_errors(429, 503),
+        summary="The version of this service",
+    )
     async def version() -> Response:
         return PlainTextResponse(__version__)
 
@@ -83,7 +89,7 @@ def routes(predicts: Mapping[str, Action]) -> APIRouter:
         "/invocations",
         summary="The outputs of rows, of the model that the header X-Model or INVOCATIONS_MODEL names",
         response_model=dict[str, Any],
-        responses=_errors(400, 404, 413, 415, 429, 500, 503, 504),
+        responses=_errors(400, 404, 408, 413, 415, 429, 500, 503, 504),
         openapi_extra=_described([predict.judge.spec for predict in predicts.values()]),
     )
     async def invocations(request: Request) -> Response:
@@ -128,10 +134,7 @@ def _named(headers: Mapping[bytes, bytes]) -> str | None:
 
 def reader(judge: Judge, headers: Mapping[bytes, bytes]) -> Read:
     """What reads this request's media type. Raises UnsupportedMedia."""
-    media, charset = content_type(headers.get(b"content-type", b""))
-    if media not in (JSON, CSV) or charset not in CHARSETS:
-        raise UnsupportedMedia("Send Content-Type: application/json or text/csv, in UTF-8.")
-    return partial(read_json if media == JSON else read_table, judge)
+    return partial(read_json if media_type(headers) == JSON else read_table, judge)
 
 
 def read_table(judge: Judge, body: bytes) -> Asked:
@@ -144,8 +147,7 @@ def read_json(judge: Judge, body: bytes) -> Asked:
     """The rows of a JSON body in one of the four forms. Raises RefusedBody or TooLarge."""
     document = parsed(body, (*ROWS, "params"))
     key = one_of(document, ROWS)
-    if document.get("params"):
-        raise MalformedBody("`params` holds something, but no parameters are defined; leave it out.")
+    refuse_options(document, "params")
     readers: dict[str, Callable[[Judge, Any], Instances]] = {
         "dataframe_split": _from_split,
         "dataframe_records": partial(named, key="dataframe_records"),
@@ -186,7 +188,9 @@ def envelope(said: Problem) -> Response:
 
 
 def _errors(*codes: int) -> dict[int | str, dict[str, Any]]:
-    return {code: {"model": Failure} for code in codes}
+    # With `model` FastAPI would document them as text where the answer is one.
+    content = {JSON: {"schema": {"$ref": f"#/components/schemas/{Failure.__name__}"}}}
+    return {code: {"description": HTTPStatus(code).phrase, "content": content} for code in codes}
 
 
 def _described(specs: list[ModelSpec]) -> dict[str, Any]:
@@ -220,5 +224,6 @@ DIALECT = Dialect(
     routes,
     paths=re.compile(r"/(invocations|ping|health|version)\n?"),
     envelope=envelope,
+    schemas=(Failure,),
     shortcuts=shortcuts,
 )

@@ -12,11 +12,10 @@ from starlette.responses import Response
 
 from service import actions
 from service.actions import Action
-from service.dialects.forms import from_instances, parsed
+from service.dialects.forms import from_instances, parsed, refuse_options
 from service.dialects.mlflow import invoke
 from service.dialects.tensorflow_serving.bodies import predictions
 from service.engine import Read
-from service.errors import MalformedBody
 from service.inference import Raw
 from service.judge import Asked, Judge
 from service.openapi import JSON
@@ -53,6 +52,5 @@ def reader(judge: Judge, _: Mapping[bytes, bytes]) -> Read:
 def read(judge: Judge, body: bytes) -> Asked:
     """The rows of {"instances": [...]}; `parameters` may be there and empty. Raises ServiceError."""
     document = parsed(body, ("instances", "parameters"))
-    if document.get("parameters"):
-        raise MalformedBody("`parameters` holds something, but none are defined here; leave it out.")
+    refuse_options(document, "parameters")
     return from_instances(judge, document.get("instances")), Raw(predictions)

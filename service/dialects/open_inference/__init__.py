@@ -67,7 +67,9 @@ def _add_server(router: APIRouter) -> None:
             name="tabular-model-server", version=__version__, extensions=["binary_tensor_data"]
         )
 
-    router.add_api_route("", metadata, summary="The server, and the extensions that it has")
+    router.add_api_route(
+        "", metadata, summary="The server, and the extensions that it has", responses=_errors(429, 503)
+    )
     router.add_api_route("/", metadata, include_in_schema=False)
 
     @router.get("/health/live", summary="Whether the process runs")
@@ -166,7 +168,7 @@ def _add_infer(router: APIRouter, infers: Mapping[str, Action]) -> None:
             operation_id=f"infer_{endpoint.__name__}",
             summary="The graph's outputs for tensors of rows",
             response_model=InferResponse,
-            responses=_errors(400, 404, 413, 422, 429, 500, 503, 504),
+            responses=_errors(400, 404, 408, 413, 415, 422, 429, 500, 503, 504),
             openapi_extra=_body(InferRequest, examples),
         )
 
@@ -231,6 +233,6 @@ DIALECT = Dialect(
     routes,
     paths=re.compile(r"/v2(/.*)?", re.DOTALL),
     envelope=envelope,
-    requests=(InferRequest, IndexRequest),
+    schemas=(InferRequest, IndexRequest),
     shortcuts=shortcuts,
 )

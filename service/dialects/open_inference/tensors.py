@@ -34,7 +34,7 @@ def of_bytes(datatype: str, shape: Sequence[int], data: bytes, start: int, size:
     """
     count = math.prod(shape)
     if datatype == BYTES:
-        return _texts(data[start : start + size], count).reshape(shape)
+        return _shaped(_texts(data[start : start + size], count), shape)
     dtype = np.dtype(DTYPES[datatype])
     if size != count * dtype.itemsize:
         raise MalformedBody(
@@ -44,7 +44,7 @@ def of_bytes(datatype: str, shape: Sequence[int], data: bytes, start: int, size:
     if datatype == "BOOL" and (array.view(np.uint8) > 1).any():
         raise MalformedBody("A tensor of BOOL has a byte that is neither 0 nor 1.")
     # TensorFlow and numpy are quicker with numbers that lie at multiples of their size.
-    return (array if array.flags.aligned else array.copy()).reshape(shape)
+    return _shaped(array if array.flags.aligned else array.copy(), shape)
 
 
 def of_json(datatype: str, shape: Sequence[int], data: Any) -> NDArray[Any]:
@@ -53,14 +53,25 @@ def of_json(datatype: str, shape: Sequence[int], data: Any) -> NDArray[Any]:
     if not set(map(type, flat)) <= KINDS.get(datatype, {int}):
         raise MalformedBody("A value of a tensor's data is not of its datatype.")
     if datatype == BYTES:
-        return np.fromiter(flat, object, len(flat)).reshape(shape)
+        return _shaped(np.fromiter(flat, object, len(flat)), shape)
     try:
         # What is too large for a float32 becomes infinite, and is refused as that.
         with np.errstate(over="ignore"):
             wide = np.float64 if datatype == "FP32" else DTYPES[datatype]
-            return np.array(flat, wide).astype(DTYPES[datatype], copy=False).reshape(shape)
+            array = np.array(flat, wide).astype(DTYPES[datatype], copy=False)
     except OverflowError:
         raise MalformedBody("A value of a tensor's data is beyond what its datatype holds.") from None
+    return _shaped(array, shape)
+
+
+def _shaped(array: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
+    """The array in a shape that takes as many values: none at all fit one of 0 rows and any width."""
+    try:
+        return array.reshape(shape)
+    except (OverflowError, ValueError):
+        raise MalformedBody(
+            "The shape of a tensor is larger than any memory; give that of its data."
+        ) from None
 
 
 def _flat(data: Any, shape: Sequence[int]) -> list[Any]:

@@ -41,7 +41,9 @@ class Refusal(BaseModel):
 MEANINGS = {
     400: "no documented form, or a value breaks the declaration",
     404: "no such model, version or label",
+    408: "a head or a body that did not come in time",
     413: "too many bytes or rows",
+    415: "neither plain nor gzip",
     429: "too many rows are waiting, or requests come too fast",
     500: "a bug, with an id and nothing else",
     503: "no version of this model is ready, or the service is leaving",
@@ -53,7 +55,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 Description = Callable[[Registry, str, int | str | None], dict[str, Any]]
 # Answers for a model, and for the version that answers, a version, or a label.
 Answering = Callable[[Request, str, int | str | None], Awaitable[Response]]
-EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 
 
 @dataclass(frozen=True)
