@@ -96,7 +96,7 @@ class TestWhoAnswers:
         ],
     )
     async def test_a_header_names_the_model(self, registry: Registry, headers: dict[str, str]) -> None:
-        """SageMaker's of endpoints with several models too, which X-Model outranks; both outrank the setting."""
+        """SageMaker's of several models too, which X-Model outranks; both outrank the setting."""
         spec = MODELS["wine_type"]
         async with client_of(create_app(Settings(invocations_model="and_gate"), registry)) as client:
             response = await client.post(
