@@ -5,9 +5,12 @@ served of a model is one object, replaced as a whole: a request that has begun k
 """
 
 import logging
+import os
 import re
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from errno import E2BIG
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -17,7 +20,7 @@ from typing import Protocol
 from service import labels
 from service.errors import ArtifactRejected, NotReady, UnknownModel, UnknownVersion
 from service.features import Matrix
-from service.files import MOST_ENTRIES
+from service.files import MOST_ENTRIES, below
 from service.labels import STABLE
 from service.manifest import Manifest
 from service.spec import ModelSpec
@@ -55,6 +58,8 @@ Load = Callable[[Path, ModelSpec], Servable]
 Print = frozenset[tuple[str, int, int]]
 # How many of the newest versions are served, besides those that bear a label.
 NEWEST = 2
+# Beyond, it is something else that was put in a model's folder; it is listed at each look.
+MOST_VERSIONS = 10_000
 
 
 @dataclass(frozen=True)
@@ -283,24 +288,26 @@ class Registry:
 
 
 def version_folders(folder: Path) -> dict[int, Path]:
-    """The version folders: those with a plain whole number for a name, which 01 is not."""
+    """The version folders: those with a plain whole number for a name, which 01 is not.
+
+    Raises OSError, also where there is more in the folder than a model has.
+    """
     if not folder.is_dir():
         return {}
-    return {
-        int(path.name): path
-        for path in folder.iterdir()
-        if re.fullmatch(VERSION, path.name) and path.is_dir()
-    }
+    with os.scandir(folder) as entries:
+        found = list(islice(entries, MOST_VERSIONS + 1))
+    if len(found) > MOST_VERSIONS:
+        raise OSError(E2BIG, f"there is more in it than {MOST_VERSIONS:,} versions; remove what is none")
+    paths = (Path(entry) for entry in found if re.fullmatch(VERSION, entry.name))
+    return {int(path.name): path for path in paths if path.is_dir()}
 
 
 def _print(folder: Path) -> Print:
     """What a folder looks like, without reading its files or following a link in it."""
     found = set()
-    for path in islice(folder.rglob("*"), MOST_ENTRIES + 1):
-        try:
+    with suppress(OSError):  # it may not be read, as loading will say, or is just being replaced
+        for path in islice(below(folder), MOST_ENTRIES + 1):
             status = path.lstat()
-        except OSError:  # it is just being replaced
-            continue
-        # Unlike the time of modification, which a copy may bring along, this one cannot be set.
-        found.add((str(path.relative_to(folder)), status.st_size, status.st_ctime_ns))
+            # Unlike the time of modification, which a copy may bring along, this one cannot be set.
+            found.add((str(path.relative_to(folder)), status.st_size, status.st_ctime_ns))
     return frozenset(found)

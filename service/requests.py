@@ -59,11 +59,11 @@ async def body_of(headers: Mapping[bytes, bytes], receive: Receive, settings: Se
     most, encoding = settings.max_body_bytes, headers.get(b"content-encoding")
     deflated = encoding is not None and _is_gzip(encoding)
     announced = headers.get(b"content-length", b"0")
-    _bound(int(announced) if announced.isdigit() else 0, most)
+    bound(int(announced) if announced.isdigit() else 0, most)
     first = _at_once(receive)
     if first is not None and not first.get("more_body", False):
         body = _part(first)
-        _bound(len(body), most)
+        bound(len(body), most)
     else:
         try:
             async with asyncio.timeout(settings.body_timeout_s):
@@ -79,13 +79,14 @@ async def _rest(first: Any, receive: Receive, most: int) -> bytes:
     body, message = bytearray(), first or await receive()
     while True:
         body += _part(message)
-        _bound(len(body), most)
+        bound(len(body), most)
         if not message.get("more_body", False):
             return bytes(body)
         message = await receive()
 
 
-def _bound(size: int, most: int) -> None:
+def bound(size: int, most: int) -> None:
+    """Raise TooLarge if a body of this size has more than `most` bytes."""
     if size > most:
         raise TooLarge(f"A body may have at most {most:,} bytes; send fewer rows at a time.")
 

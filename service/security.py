@@ -9,9 +9,11 @@ import logging
 import re
 import ssl
 from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from starlette.datastructures import Headers as RequestHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -48,6 +50,11 @@ ASKED_BY_PAGES: dict[str, Any] = {
     "allow_headers": ("Authorization", "X-API-Key", "Content-Type", "Content-Encoding", "Request-Timeout"),
     "expose_headers": ("X-Request-ID", "Retry-After"),
 }
+REFUSED = (
+    "A page of this origin, with this method or these headers, may not ask; Access-Control-Allow-Methods and"
+    " -Headers name what is allowed, and the setting `cors_origins` lists the origins."
+)
+ENTITY = frozenset({"content-type", "content-length"})
 
 
 def needed(method: str, path: str) -> keys.Scope | None:
@@ -114,6 +121,23 @@ class Admission:
             raise MissingScope(asked)
 
 
+class Pages(CORSMiddleware):
+    """Lets pages of other origins ask; who may not is told so by a problem, as everybody else is."""
+
+    def preflight_response(self, request_headers: RequestHeaders) -> Any:
+        """What a browser is answered that asks whether its page may ask."""
+        response = super().preflight_response(request_headers)
+        if response.status_code == HTTPStatus.OK:
+            return response
+        allowed = {name: value for name, value in response.headers.items() if name not in ENTITY}
+
+        async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+            refusal = problems.problem(scope, "page refused", response.status_code, REFUSED, headers=allowed)
+            await refusal(scope, receive, send)
+
+        return refuse
+
+
 def _address(scope: Scope) -> str:
     client = scope.get("client")
     return network(client[0]) if client else "unknown"
@@ -132,7 +156,7 @@ def guarded(app: ASGIApp, settings: Settings, routes: Mapping[str, Any]) -> ASGI
         app = Admission(app, file, rate, routes)
     if settings.cors_origins:
         # Before the keys: a browser asks whether it may ask without one, and its page may read a 401.
-        app = CORSMiddleware(app, settings.cors_origins.split(","), **ASKED_BY_PAGES)
+        app = Pages(app, settings.cors_origins.split(","), **ASKED_BY_PAGES)
     return app
 
 

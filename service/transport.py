@@ -6,6 +6,7 @@ after it: two system calls and two packets, where one does. Knows uvicorn, httpt
 
 import asyncio
 import os
+import re
 from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
@@ -14,8 +15,9 @@ from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service import problems
-from service.errors import HeadTooLarge, MalformedRequest, ServiceError, SlowRequest
+from service.errors import HeadTooLarge, MalformedRequest, ServiceError, SlowRequest, TooLarge
 from service.exchange import State
+from service.requests import bound
 from service.security import headers
 from service.telemetry import NO_STORE, Ended
 
@@ -29,6 +31,9 @@ MAX_HEADERS = 100
 LINGER_S = 1.0
 # What a client is to take of an answer in each SEND_TIMEOUT_S: two kilobytes a second, by default.
 LEAST_TAKEN = 64 * 1024
+SIZE = re.compile(rb"[0-9a-fA-F]+")
+# Of a line that comes in parts: no number of more digits is a size, unless it begins with zeros.
+LONGEST_SIZE = 32
 # Where trailers go: they are no headers (RFC 9110, section 6.5.1), and none means anything here.
 NOWHERE: Any = deque(maxlen=0)
 
@@ -91,6 +96,10 @@ class JoiningProtocol(HttpToolsProtocol):
         self._most = self._state.settings.max_header_bytes
         # Bytes since the parser last handed over a head or a part of a body.
         self._unparsed = 0
+        # Whether a chunk's size is to come, what has come of its line, and the bytes since in the same piece.
+        self._awaits_size = False
+        self._line = b""
+        self._of_chunk: int | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._refused = False
         self._reading: asyncio.TimerHandle | None = None
@@ -142,6 +151,9 @@ class JoiningProtocol(HttpToolsProtocol):
         except HttpParserError as error:
             self._refuse(error.__context__ if isinstance(error.__context__, ServiceError) else _no_http())
             return
+        except TooLarge as error:
+            self._refuse(error)
+            return
         if self._unparsed > self._most:
             self._refuse(self._too_large())
         elif self._timer is None and not self._answering():
@@ -153,19 +165,48 @@ class JoiningProtocol(HttpToolsProtocol):
             self.parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
             return self._plain_head() + data[upgrade.args[0] :]
+        if self._awaits_size:
+            self._read_size(data)
         return b""
+
+    def _read_size(self, data: bytes | memoryview) -> None:
+        """Bound the chunk that begins in `data`, by the line before it: the parser does not tell its size.
+
+        Raises TooLarge: whoever announces a gigabyte is not waited for.
+        """
+        lines = self._line + data[: len(data) - (self._of_chunk or 0)]
+        if self._of_chunk is None:
+            self._line = lines[lines.rfind(b"\n") + 1 :][:LONGEST_SIZE]
+            return
+        size = SIZE.match(lines.rstrip(b"\r\n").rpartition(b"\n")[2])
+        self._awaits_size, self._of_chunk = False, None
+        if size:
+            bound(int(size[0], 16), self._state.settings.max_body_bytes)
+
+    def on_chunk_header(self) -> None:
+        """Begin a chunk."""
+        self._of_chunk = 0
+
+    def on_chunk_complete(self) -> None:
+        """End a chunk."""
+        self._awaits_size, self._of_chunk, self._line = True, None, b""
 
     def on_headers_complete(self) -> None:
         """Begin to answer. Raises what the parser hands on: HeadTooLarge, MalformedRequest."""
         if len(self.headers) > MAX_HEADERS or (self._unparsed > self._most and self._head() > self._most):
             raise self._too_large()
         self._unparsed = 0
+        names = [name for name, _ in self.headers]
+        hosts = names.count(b"host")
+        if hosts != 1 and (hosts or self.parser.get_http_version() != "1.0"):
+            raise MalformedRequest("A request has one header `Host` (RFC 9112, section 3.2); send it once.")
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
                 raise MalformedRequest("This is no proxy; /docs lists what can be asked.")
             return  # to read it once more
         super().on_headers_complete()
         self.headers = NOWHERE
+        self._awaits_size, self._line = b"transfer-encoding" in names, b""
         if self._timer is not None:
             self._expect_nothing()
         if self.expect_100_continue:
@@ -174,10 +215,13 @@ class JoiningProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Hand a part of the body on."""
         self._unparsed = 0
+        if self._of_chunk is not None:
+            self._of_chunk += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """End the body, if it is not that of a head which will be parsed once more."""
+        self._awaits_size = False
         cycle = self.cycle
         if cycle is not None and cycle.scope is self.scope:
             cycle.more_body = False

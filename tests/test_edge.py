@@ -279,6 +279,10 @@ class TestHeads:
             CHUNKED + b"-1\r\n" + GATE,
             CHUNKED + b"f" * 20 + b"\r\n" + GATE,
             POST + b"Transfer-Encoding: chunked, identity\r\n\r\n" + GATE,
+            b"GET /health/live HTTP/1.1\r\n\r\n",
+            b"GET /health/live HTTP/1.1\r\n" + H2C + b"\r\n",
+            b"GET /health/live" + HOST + b"Host: MARKER\r\n\r\n",
+            b"GET /health/live HTTP/1.0\r\nHost: a\r\nHost: MARKER\r\n\r\n",
         ],
     )
     def test_what_is_no_http_gets_400(self, client: Client, request_: bytes) -> None:
@@ -286,6 +290,12 @@ class TestHeads:
         client.send(request_)
 
         assert "MARKER" not in str(refused(client, 400))
+
+    def test_a_request_of_http_1_0_needs_no_host(self, client: Client) -> None:
+        """It did not know of hosts: load balancers ask so whether a server lives."""
+        client.send(b"GET /health/live HTTP/1.0\r\n\r\n")
+
+        assert client.answer()[0] == 200
 
     def test_nonsense_after_a_request_does_not_take_its_answer(self, client: Client) -> None:
         """A refusal in the first one's place would be read as its answer."""
@@ -379,6 +389,35 @@ class TestBodies:
         assert client.answer()[0] == 413
 
         client.flood(b"100000\r\n" + b" " * 2**20 + b"\r\n")
+
+    @pytest.mark.parametrize(
+        "parts",
+        [
+            [CHUNKED + b"3B9ACA00\r\n"],
+            [CHUNKED, b"3B9ACA00\r\n{"],
+            [CHUNKED + b"00000000003B9A", b"CA00;a=b\r\n"],
+            [CHUNKED, *(b"%c" % byte for byte in b"3b9aca00\r\n")],
+            [CHUNKED + b"1\r\n{\r\n", b"1\r\n ", b"\r\n3B9", b"ACA00;" + b"a" * 1000, b"\r\n"],
+            [CHUNKED + b"2\r\n\n5\r\n3B9ACA00\r\n" + b" " * 1000],
+        ],
+        ids=["with the head", "with a byte of it", "in parts", "by bytes", "a later one", "lines in it"],
+    )
+    def test_a_gigabyte_announced_as_a_chunk_is_refused_before_it_comes(
+        self, server: Server, client: Client, parts: list[bytes]
+    ) -> None:
+        """However its line is cut; nothing else is waited for."""
+        for part in parts:
+            client.send(part)
+            assert httpx.get(f"{server.url}/health/live").status_code == 200  # what was sent has been read
+
+        assert "16,777,216 bytes" in refused(client, 413)["detail"]
+
+    def test_what_looks_like_the_size_of_a_chunk_is_none_within_it(self, client: Client) -> None:
+        """Lines of digits in a body, and such that a part ends with."""
+        for part in (CHUNKED, b"9\r\n3B9ACA00\n", b"\r\nA\r\n", b"3B9ACA00\r\n\r\n", b"0\r\n\r\n" + WHOLE):
+            client.send(part)
+
+        assert [client.answer()[0], client.answer()[0]] == [400, 200]
 
     @pytest.mark.parametrize("path", [b"/models/and_gate/predict", b"/models/nobody/predict"])
     def test_who_asks_whether_to_send_a_body_that_is_refused_is_told_so(

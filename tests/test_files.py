@@ -2,8 +2,10 @@
 
 import os
 import socket
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,11 @@ from service.registry import Registry
 from service.servable import SavedModelServable
 
 GATE = MODELS["and_gate"]
+
+
+def rejecting(folder: Path) -> Any:
+    """Load nothing: list it, as is done before anything is read."""
+    raise AssertionError(list(names(folder)))
 
 
 def rejection(folder: Path) -> str:
@@ -116,6 +123,30 @@ def test_more_than_a_version_has_is_not_read(tmp_path: Path) -> None:
         (tmp_path / str(number)).mkdir()
     with pytest.raises(ArtifactRejected, match=f"more than {MOST_ENTRIES} files"):
         list(names(tmp_path))
+
+
+@pytest.mark.parametrize("where", ["", "variables"])
+def test_a_folder_is_listed_no_further_than_a_version_goes(tmp_path: Path, where: str) -> None:
+    """A list of 20,000 files would take five megabytes, at each look anew."""
+    version = tmp_path / "and_gate" / "1"
+    (version / where).mkdir(parents=True)
+    for number in range(20_000):
+        (version / where / str(number)).touch()
+    registry = Registry({"and_gate": GATE})
+    tracemalloc.start()
+    try:
+        with pytest.raises(ArtifactRejected, match=f"more than {MOST_ENTRIES} files"):
+            list(names(version))
+        for _ in range(2):
+            registry.scan(tmp_path, lambda folder, _: rejecting(folder))
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert most < 300_000
+    assert registry.rejected == {
+        "and_gate": {1: f"it has more than {MOST_ENTRIES} files; export the model again"}
+    }
 
 
 @pytest.mark.parametrize(

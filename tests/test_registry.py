@@ -13,7 +13,7 @@ from service import labels
 from service.errors import ArtifactRejected, NotReady, UnknownModel, UnknownVersion
 from service.manifest import Manifest
 from service.models import MODELS
-from service.registry import Registry
+from service.registry import MOST_VERSIONS, Registry
 from service.servable import SavedModelServable
 from service.spec import ModelSpec
 
@@ -303,6 +303,22 @@ def test_a_folder_that_may_not_be_listed_keeps_no_other_model_out(
 
     assert registry.servable("survival").version == 1
     assert "and_gate: its folder cannot be read: Permission denied" in caplog.text
+
+
+def test_a_folder_of_more_than_versions_changes_nothing(
+    tmp_path: Path, home: Path, gates: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody unpacked something else there: what is served goes on, and the log says why."""
+    publish(home, 1)
+    gates.scan(tmp_path, arithmetic)
+    publish(home, 2)
+    for number in range(MOST_VERSIONS):
+        (home / f"{number}.txt").touch()
+
+    gates.scan(tmp_path, arithmetic)
+
+    assert list(gates.versions("and_gate")) == [1]
+    assert "and_gate: its folder cannot be read: there is more in it than 10,000 versions" in caplog.text
 
 
 def test_a_link_to_itself_in_a_rejected_folder_ends_no_scan(

@@ -366,7 +366,8 @@ async def test_a_page_that_is_listed_may_ask(ring: Keyring, registry: Registry) 
     assert "Retry-After" in answered.headers["access-control-expose-headers"]
     for answer in (strange, elsewhere):
         assert "access-control-allow-origin" not in answer.headers
-    assert elsewhere.status_code == 400
+    assert refused(elsewhere, 400)["type"] == "urn:problem:page-refused"
+    assert "POST" in elsewhere.headers["access-control-allow-methods"]
     assert "evil" not in elsewhere.text
 
 
