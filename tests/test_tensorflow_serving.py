@@ -1,16 +1,12 @@
 """TensorFlow Serving's REST API: requests in its documented forms, its answers, its way of refusing."""
 
-import json
 from base64 import b64encode
-from collections import Counter
 from typing import Any
 
 import anyio
 import httpx
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from mean_servable import MeanServable
 from rows import changed, without
@@ -436,67 +432,3 @@ class TestRefusals:
         text = refused(await client.post("/v1/models/and_gate:predict", json=wrong))
 
         assert len(text.splitlines()) == MAX_VIOLATIONS
-
-
-rows = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.sampled_from([0, 1, MARKER])
-    | st.text(max_size=5).map(lambda end: MARKER + end),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["x", "x1", "x2", "b64", MARKER]), inner, max_size=3)
-    ),
-    max_leaves=8,
-)
-usual = st.sampled_from(
-    [
-        {"instances": [[1, 1]]},
-        {"instances": [{"x1": 1, "x2": 0}]},
-        {"inputs": {"x": [[0, 1]]}},
-        {"inputs": {"x1": [1], "x2": [0]}},
-        {"examples": [{"x1": 1, "x2": 0}]},
-        {"examples": [{"x1": 1}], "context": {"x2": 1}},
-    ]
-)
-keys = st.sampled_from(["instances", "inputs", "examples", "context", "signature_name", MARKER])
-documents = st.tuples(usual, st.dictionaries(keys, rows, max_size=1)).map(lambda two: two[0] | two[1])
-bodies = (
-    documents.map(json.dumps).map(str.encode) | st.binary(max_size=40) | rows.map(json.dumps).map(str.encode)
-)
-
-
-@pytest.mark.parametrize("verb", ["predict", "classify"])
-def test_no_body_breaks_the_dialect(registry: Registry, verb: str) -> None:
-    """Any body is answered or refused in the envelope, and none of its texts comes back."""
-    statuses: Counter[int] = Counter()
-
-    async def ask_all() -> None:
-        async with client_of(create_app(Settings(), registry)) as client:
-            for body in asked:
-                response = await client.post(f"/v1/models/and_gate:{verb}", content=body)
-                statuses[response.status_code] += 1
-                if response.status_code != 200:
-                    refused(response)
-                assert MARKER not in response.text
-
-    asked: list[bytes] = []
-
-    @settings(
-        max_examples=300,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(body=bodies)
-    def collect(body: bytes) -> None:
-        asked.append(body)
-
-    collect()
-    anyio.run(ask_all)
-
-    assert statuses[200]
-    assert statuses.total() == len(asked) >= 300
