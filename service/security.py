@@ -47,8 +47,16 @@ TLS_ONLY = (b"strict-transport-security", b"max-age=31536000")
 # What a page of another origin may send, and read of an answer.
 ASKED_BY_PAGES: dict[str, Any] = {
     "allow_methods": ("GET", "HEAD", "POST"),
-    "allow_headers": ("Authorization", "X-API-Key", "Content-Type", "Content-Encoding", "Request-Timeout"),
-    "expose_headers": ("X-Request-ID", "Retry-After"),
+    "allow_headers": (
+        "Authorization",
+        "X-API-Key",
+        "Content-Type",
+        "Content-Encoding",
+        "Request-Timeout",
+        "X-Model",
+        "Inference-Header-Content-Length",
+    ),
+    "expose_headers": ("X-Request-ID", "Retry-After", "Inference-Header-Content-Length"),
 }
 REFUSED = (
     "A page of this origin, with this method or these headers, may not ask; Access-Control-Allow-Methods and"

@@ -23,6 +23,16 @@ MARKER = "zqmarkerqz"
 JSON = {"content-type": "application/json"}
 ERROR = ["error"]
 MLFLOW = ["error_code", "message"]
+MLFLOW_CODES = {
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    413: "BAD_REQUEST",
+    415: "BAD_REQUEST",
+    429: "REQUEST_LIMIT_EXCEEDED",
+    500: "INTERNAL_ERROR",
+    503: "TEMPORARILY_UNAVAILABLE",
+    504: "TEMPORARILY_UNAVAILABLE",
+}
 # One that Vertex AI would choose lies among TensorFlow Serving's paths, another among nobody's.
 VERTEX = "/v1/endpoints/7/deployedModels/8:predict"
 
@@ -77,6 +87,7 @@ def told(way: Way, response: httpx.Response, status: int) -> str:
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/json"
     assert list(response.json()) == way.error
+    assert response.json().get("error_code", MLFLOW_CODES[status]) == MLFLOW_CODES[status]
     assert MARKER not in response.text
     return str(response.json()[way.error[-1]])
 

@@ -1,4 +1,4 @@
-"""What holds for every dialect: the same numbers to the last bit, the same calls, limits, keys and counts."""
+"""What holds for every dialect: the same numbers to the last bit; `test_dialect_refusals` has the rest."""
 
 import asyncio
 import json
@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from test_bulk import rows as fitting_rows
 
 from servers import client_of
+from service.actions import actions
 from service.app import create_app
+from service.dialects import DIALECTS
 from service.features import to_matrix
 from service.inference import CALL_ROWS
 from service.registry import Registry
@@ -226,6 +228,16 @@ def test_every_form_gives_the_same_numbers_to_the_last_bit(service: Service, spe
             assert numbers == expected, name
 
     compare()
+
+
+def test_what_is_posted_most_passes_the_router_by(spec: ModelSpec) -> None:
+    """By its whole path, under the template of its route."""
+    predicts = {spec.name: actions(spec)[0]}
+    found = [dialect.shortcuts(predicts) for dialect in DIALECTS]
+    shortcuts = {path: one.path for each in found for path, one in each.items()}
+
+    for template in ("/v2/models/{model}/infer", "/v1/models/{model}:predict", "/invocations"):
+        assert shortcuts[template.replace("{model}", spec.name)] == template
 
 
 def test_more_rows_than_a_call_has_give_the_same_numbers_in_other_calls(

@@ -12,6 +12,7 @@ import pytest
 from mean_servable import MeanServable
 from rows import changed
 from servers import client_of
+from service import __version__
 from service.app import create_app
 from service.models import MODELS
 from service.registry import Registry
@@ -158,7 +159,7 @@ class TestHealth:
         answer = await client.get("/version")
 
         assert answer.headers["content-type"].startswith("text/plain")
-        assert answer.text[0].isdigit()
+        assert answer.text == __version__
 
 
 class TestRefusals:
@@ -228,6 +229,13 @@ class TestRefusals:
         )
 
         refused(response, 415, "BAD_REQUEST")
+
+    @pytest.mark.parametrize("path", ["/invocations", "/ping", "/health", "/version", "/ping%0A"])
+    async def test_another_method_is_refused_in_the_same_words(
+        self, client: httpx.AsyncClient, path: str
+    ) -> None:
+        """Of each path; the router lets one end in a line feed."""
+        refused(await client.delete(path), 405, "BAD_REQUEST")
 
     async def test_a_table_is_judged_too(self, client: httpx.AsyncClient) -> None:
         """By the native dialect's reader."""

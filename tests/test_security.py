@@ -371,6 +371,20 @@ async def test_a_page_that_is_listed_may_ask(ring: Keyring, registry: Registry) 
     assert "evil" not in elsewhere.text
 
 
+async def test_a_page_may_speak_the_dialects(registry: Registry) -> None:
+    """Their own headers pass: the model of /invocations, and where the JSON of a binary body ends."""
+    headers = "X-Model, Inference-Header-Content-Length"
+    async with client_of(create_app(Settings(cors_origins=PAGE), registry)) as client:
+        for path in ("/invocations", "/v2/models/and_gate/infer"):
+            asked = await client.options(
+                path, headers=PREFLIGHT | {"access-control-request-headers": headers}
+            )
+            answered = await client.post(path, headers={"origin": PAGE})
+
+            assert asked.status_code == 200, asked.text
+            assert "Inference-Header-Content-Length" in answered.headers["access-control-expose-headers"]
+
+
 async def test_no_page_may_ask_by_default(client: httpx.AsyncClient) -> None:
     """No header of CORS at all, and a preflight is an OPTIONS that no route has."""
     for answer in (

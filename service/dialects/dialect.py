@@ -28,7 +28,6 @@ class Dialect:
     posted to most, which then pass the router by.
     """
 
-    name: str
     routes: Callable[[Mapping[str, Action]], APIRouter]
     paths: re.Pattern[str]
     envelope: Envelope

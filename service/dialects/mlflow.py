@@ -220,7 +220,6 @@ def _described(specs: list[ModelSpec]) -> dict[str, Any]:
 
 
 DIALECT = Dialect(
-    "MLflow",
     routes,
     paths=re.compile(r"/(invocations|ping|health|version)\n?"),
     envelope=envelope,

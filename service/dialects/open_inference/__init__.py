@@ -229,7 +229,6 @@ def _state(request: Request) -> State:
 
 
 DIALECT = Dialect(
-    "open_inference",
     routes,
     paths=re.compile(r"/v2(/.*)?", re.DOTALL),
     envelope=envelope,

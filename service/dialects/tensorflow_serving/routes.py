@@ -208,6 +208,4 @@ VERBS = (
     ),
     Verb("regress", "A number for each row", partial(read_examples, values), (Regression,), _examples),
 )
-DIALECT = Dialect(
-    "TensorFlow Serving", routes, re.compile(r"/v1/.*", re.DOTALL), envelope, shortcuts=shortcuts
-)
+DIALECT = Dialect(routes, re.compile(r"/v1/.*", re.DOTALL), envelope, shortcuts=shortcuts)
