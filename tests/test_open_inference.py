@@ -202,6 +202,35 @@ async def test_the_index_lists_what_is_served_and_why_others_are_not(registry: R
     assert wrong.status_code == 400
 
 
+@pytest.mark.parametrize("path", ["horse", "and_gate/versions/99", "and_gate/versions/0"])
+async def test_what_is_not_there_is_not_found(client: httpx.AsyncClient, path: str) -> None:
+    """A model or a version, whatever is asked of it; its name is not repeated."""
+    for answer in (
+        await client.get(f"/v2/models/{path}"),
+        await client.get(f"/v2/models/{path}/ready"),
+        await client.post(f"/v2/models/{path}/infer", json={"inputs": [gate()]}),
+    ):
+        assert answer.status_code == 404
+        assert answer.json().keys() == {"error"}
+        assert "horse" not in answer.text
+
+
+async def test_a_version_that_is_named_answers() -> None:
+    """And says that it did; without a name the newest one does."""
+    own = Registry(MODELS)
+    for version in (2, 10):
+        own.add(MeanServable(GATE, version))
+    async with client_of(create_app(Settings(), own)) as client:
+        found = {}
+        for below in ("", "/versions/2", "/versions/10"):
+            answer = await client.post(f"/v2/models/and_gate{below}/infer", json={"inputs": [gate()]})
+            found[below] = answer.json()["model_version"]
+            metadata = (await client.get(f"/v2/models/and_gate{below}")).json()
+            assert metadata["versions"] == ["10", "2"]
+
+    assert found == {"": "10", "/versions/2": "2", "/versions/10": "10"}
+
+
 async def test_nothing_is_ready_while_a_model_is_missing_or_the_service_leaves() -> None:
     """503, as of /health/ready, and not Triton's 400: it is the server that cannot."""
     own = Registry(MODELS)
