@@ -32,6 +32,7 @@ LENGTH = "inference-header-content-length"
 ROWS = [[1, 0], [1, 1]]
 BYTES = np.array(ROWS, "<f4").tobytes()
 CLASSIFIED = {"name": "probability", "parameters": {"classification": 1}}
+AS_ONE = {"name": "probability", "parameters": {"binary_data": 1}}
 NAN = np.array([[1, 0], [1, np.nan]], "<f4").tobytes()
 
 
@@ -99,6 +100,7 @@ async def test_what_is_read_needs_no_redirect(client: httpx.AsyncClient, path: s
         ({"json": {"inputs": [gate()], "outputs": [{"name": "horse"}]}}, 400, "`outputs`"),
         ({"json": {"inputs": [gate()], "outputs": [{"name": "probability"}] * 2}}, 400, "`outputs`"),
         ({"json": {"inputs": [gate()], "parameters": {"binary_data_output": 1}}}, 400, "true or false"),
+        ({"json": {"inputs": [gate()], "outputs": [AS_ONE]}}, 400, "true or false"),
         ({"json": {"inputs": [gate()], "parameters": {"sequence_id": 1}}}, 400, "not supported"),
         ({"json": {"inputs": [gate(parameters={"shared_memory_region": "a"})]}}, 400, "not supported"),
         ({"json": {"inputs": [gate()], "outputs": [CLASSIFIED]}}, 400, "not supported"),
@@ -112,6 +114,7 @@ async def test_what_is_read_needs_no_redirect(client: httpx.AsyncClient, path: s
         (binary(raw(), tail=BYTES + b"0"), 400, "binary_data_size together"),
         (binary(raw(), length=10**6), 400, "number of bytes of JSON"),
         (binary(raw(), length=-1), 400, "number of bytes of JSON"),
+        ({"content": BYTES, "headers": {LENGTH: "9" * 5000}}, 400, "number of bytes of JSON"),
         (binary(raw(), length=7), 400, "not valid JSON"),
         (binary(raw(shape=[3, 2])), 400, "4 each"),
         (binary(raw(datatype="FP64")), 400, "8 each"),
@@ -176,6 +179,17 @@ async def test_tensors_of_json_and_of_bytes_stand_side_by_side(client: httpx.Asy
     assert np.frombuffer(mixed.content[size:], "<f4").tolist() == usual[0]["data"]
 
 
+async def test_an_output_comes_as_all_do_unless_it_says_otherwise(client: httpx.AsyncClient) -> None:
+    """`binary_data_output` is of all of them, also of those that are named."""
+    fields = {"outputs": [{"name": "probability"}], "parameters": {"binary_data_output": True}}
+    answer = await client.post(INFER, json={"inputs": [gate()]} | fields)
+
+    described = json.loads(answer.content[: int(answer.headers[LENGTH])])["outputs"]
+    assert described == [
+        {"name": "probability", "datatype": "FP32", "shape": [2], "parameters": {"binary_data_size": 8}}
+    ]
+
+
 async def test_an_answer_without_an_id_has_none(client: httpx.AsyncClient) -> None:
     """It is echoed where it was given."""
     for given, expected in (({}, None), ({"id": ""}, ""), ({"id": "ä"}, "ä"), ({"id": None}, None)):
@@ -200,6 +214,40 @@ async def test_the_index_lists_what_is_served_and_why_others_are_not(registry: R
     ]  # fmt: skip
     assert ready == [served]
     assert wrong.status_code == 400
+
+
+@pytest.mark.parametrize("path", ["horse", "ho%0Arse", "and_gate/versions/99", "and_gate/versions/0"])
+async def test_what_is_not_there_is_not_found(client: httpx.AsyncClient, path: str) -> None:
+    """A model or a version, whatever is asked of it; its name is not repeated."""
+    for answer in (
+        await client.get(f"/v2/models/{path}"),
+        await client.get(f"/v2/models/{path}/ready"),
+        await client.post(f"/v2/models/{path}/infer", json={"inputs": [gate()]}),
+    ):
+        assert answer.status_code == 404
+        assert answer.json().keys() == {"error"}
+        assert "horse" not in answer.text
+
+
+async def test_a_version_that_is_named_answers() -> None:
+    """And says that it did; without a name the newest one does."""
+    own = Registry(MODELS)
+    for version in (2, 10):
+        own.add(MeanServable(GATE, version))
+    async with client_of(create_app(Settings(), own)) as client:
+        found = {}
+        for below in ("", "/versions/2", "/versions/10"):
+            answer = await client.post(f"/v2/models/and_gate{below}/infer", json={"inputs": [gate()]})
+            found[below] = answer.json()["model_version"]
+            metadata = (await client.get(f"/v2/models/and_gate{below}")).json()
+            assert metadata["versions"] == ["10", "2"]
+
+        whole = {"content": BYTES, "headers": {LENGTH: "0"}}
+        as_bytes = await client.post("/v2/models/and_gate/versions/2/infer", **whole)
+
+    assert found == {"": "10", "/versions/2": "2", "/versions/10": "10"}
+    assert as_bytes.headers["content-type"] == "application/octet-stream"
+    assert json.loads(as_bytes.content[: int(as_bytes.headers[LENGTH])])["model_version"] == "2"
 
 
 async def test_nothing_is_ready_while_a_model_is_missing_or_the_service_leaves() -> None:

@@ -34,6 +34,7 @@ async def test_the_routes_that_are_named_answer(registry: Registry) -> None:
         plain = await client.post(PREDICT, content='{"instances": [[1, 1]]}')
 
         assert (await client.get(HEALTH)).status_code == 200
+        assert 'action="vertex",model="and_gate"' in (await client.get("/metrics")).text
         assert answer.json() == {"predictions": [{"probability": 0.5, "distance_percentile": 50.0}]}
         assert plain.json() == answer.json()
 
