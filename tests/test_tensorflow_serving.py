@@ -69,6 +69,7 @@ class TestPredict:
             ({"inputs": {name: [row[name], other[name]] for name in row}}, {"outputs": columns}),
             ({"inputs": {name: [[row[name]], [other[name]]] for name in row}}, {"outputs": columns}),
             ({"signature_name": "serving_default", "instances": numbers}, {"predictions": objects}),
+            ({"signature_name": "", "instances": numbers}, {"predictions": objects}),
         ]
         for body, expected in forms:
             response = await client.post(f"/v1/models/{spec.name}:predict", json=body)
@@ -263,6 +264,8 @@ class TestDescriptions:
 
             assert found["model_spec"] == {"name": spec.name, "signature_name": "", "version": "1"}
             assert signature["method_name"] == "tensorflow/serving/predict"
+            assert signature["defaults"] == {}
+            assert signature["inputs"]["x"]["name"] == "x:0"
             assert _shape(signature["inputs"]["x"]) == ["-1", str(len(spec.features))]
             assert {name: _shape(tensor) for name, tensor in signature["outputs"].items()} == {
                 output.name: ["-1", str(output.width)] if output.width else ["-1"] for output in spec.outputs
