@@ -317,6 +317,7 @@ class TestRefusals:
             ('{"instances": [[1, 1, 1]]}', "not a list of 2 numbers"),
             ('{"instances": [[[1, 1]]]}', "not a list of 2 numbers"),
             ('{"instances": [{"x": 1}]}', "not a list of 2 numbers"),
+            ('{"instances": [{"x": [1, 1], "x1": 1}]}', "x2 is missing"),
             ('{"instances": [["1", 1]]}', "not a number"),
             ('{"instances": [[true, 1]]}', "not a number"),
             ('{"instances": [[null, 1]]}', "not a number"),
@@ -413,7 +414,13 @@ class TestRefusals:
 
     @pytest.mark.parametrize(
         "path",
-        ["zqmarkerqz", "and_gate/versions/99", "and_gate/labels/zqmarkerqz", "and_gate/versions/0"],
+        [
+            "zqmarkerqz",
+            "and%0A_gate",
+            "and_gate/versions/99",
+            "and_gate/labels/zqmarkerqz",
+            "and_gate/versions/0",
+        ],
     )
     async def test_what_is_not_there_is_not_found(self, client: httpx.AsyncClient, path: str) -> None:
         """Model, version or label, of whatever is asked; the name is not repeated."""
