@@ -387,6 +387,20 @@ class TestRefusals:
             assert "forced_expiratory_volume_1s is a part of" in text
 
     @pytest.mark.parametrize(
+        "level", [{"b64": "REdOMg==", "zqmarkerqz": 1}, {"b64": "REdOMg"}, {"b64": "!REdOMg=="}, ["DGN2"] * 2]
+    )
+    async def test_what_wraps_a_level_otherwise_is_refused(
+        self, client: httpx.AsyncClient, level: Any
+    ) -> None:
+        """A text is bare, alone in a list, or alone under `b64` in whole base64."""
+        row = changed(MODELS["survival"], diagnosis=level)
+
+        text = refused(await client.post("/v1/models/survival:predict", json={"instances": [row]}))
+
+        assert text.startswith("#/instances/0/diagnosis: diagnosis is not one of its levels")
+        assert MARKER not in text
+
+    @pytest.mark.parametrize(
         ("method", "path"),
         [
             ("POST", "/v1/models/and_gate:zqmarkerqz"),
