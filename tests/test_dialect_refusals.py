@@ -1,5 +1,6 @@
-"""What refuses a request whatever it holds says so in the words of the dialect that it came in."""
+"""What refuses a request whatever it holds does so in the words of its dialect; and what is counted of it."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -198,6 +199,18 @@ async def test_refusals_are_counted_by_their_routes() -> None:
     for way in WAYS:
         route = template(way.path)
         assert f'http_requests_total{{method="POST",route="{route}",status="400"}} 2.0' in page
+
+
+async def test_rows_are_counted_by_what_was_asked() -> None:
+    """Apart from the native dialect's `predict`."""
+    async with client_of(service()) as client:
+        for way in WAYS:
+            assert (await client.post(way.path, json=way.body([[1, 1]]))).status_code == 200
+        page = (await client.get("/metrics")).text
+
+    found = re.findall(r'model_rows_total\{action="(.+?)",model="and_gate",version="1"\} (\d+)', page)
+    asked = {"infer": "2", "v1:predict": "3", "v1:classify": "1", "invocations": "1", "vertex": "1"}
+    assert dict(found) == asked
 
 
 def test_every_refusal_is_documented() -> None:

@@ -41,6 +41,11 @@ def gate(**changes: Any) -> dict[str, Any]:
     return {"name": "x", "shape": [2, 2], "datatype": "FP32", "data": ROWS} | changes
 
 
+def column(name: str, *values: int) -> dict[str, Any]:
+    """One feature of rows."""
+    return {"name": name, "shape": [len(values)], "datatype": "INT8", "data": list(values)}
+
+
 def binary(*inputs: dict[str, Any], tail: bytes = BYTES, length: int | None = None, **fields: Any) -> Any:
     """A request whose tensors stand behind its JSON."""
     head = json.dumps({"inputs": list(inputs)} | fields).encode()
@@ -83,6 +88,9 @@ async def test_what_is_read_needs_no_redirect(client: httpx.AsyncClient, path: s
         ({"json": {"inputs": [gate(data=[[1, 0], 1, 1])]}}, 400, "as its shape says"),
         ({"json": {"inputs": [gate(data=[[[1], 0], [1, 1]])]}}, 400, "not of its datatype"),
         ({"json": {"inputs": [gate(data={"0": 1})]}}, 400, "as its shape says"),
+        ({"json": {"inputs": [gate(data=7)]}}, 400, "as its shape says"),
+        ({"json": {"inputs": [gate(data=[[1, 0], 7])]}}, 400, "as its shape says"),
+        ({"json": {"inputs": [gate(data="1011", datatype="BYTES")]}}, 400, "as its shape says"),
         ({"json": {"inputs": [gate(data=None)]}}, 400, "or neither"),
         ({"json": {"inputs": [gate(data=[[1, 0], [1, True]])]}}, 400, "not of its datatype"),
         ({"json": {"inputs": [gate(data=[[1, 0], [1, None]])]}}, 400, "not of its datatype"),
@@ -109,6 +117,7 @@ async def test_what_is_read_needs_no_redirect(client: httpx.AsyncClient, path: s
         ({"content": json.dumps({"inputs": [gate(data=[1, 0, 1, math.nan])]})}, 422, "not a finite number"),
         ({"json": {"inputs": [gate(data=[[1, 0], [1, 1e300]])]}}, 422, "not a finite number"),
         ({"json": {"inputs": [gate(name="x1", shape=[2], data=[1, 0])]}}, 422, "x2 is missing"),
+        ({"json": {"inputs": [column("x1", 1, 0), column("x2", 1, 7)]}}, 422, "#/inputs/1/data/1: x2 is"),
         ({"json": {"inputs": [gate(name="horse", shape=[2], data=[1, 0])]}}, 422, "not declared"),
         (binary(raw(), tail=BYTES[:-1]), 400, "binary_data_size together"),
         (binary(raw(), tail=BYTES + b"0"), 400, "binary_data_size together"),
@@ -129,6 +138,7 @@ async def test_what_is_read_needs_no_redirect(client: httpx.AsyncClient, path: s
         (binary(raw(size=4, name="x1", shape=[4], datatype="BOOL"), tail=b"\0\1\2\1"), 400, "nor 1"),
         (binary(raw(size=4, name="x1", shape=[4], datatype="BYTES"), tail=b"\0\0\0\0"), 400, "texts"),
         (binary(raw(size=4, name="x1", shape=[1], datatype="BYTES"), tail=b"\1\0\0\0"), 400, "texts"),
+        (binary(raw(size=0, name="x1", shape=[2], datatype="BYTES"), tail=b""), 400, "texts"),
         (binary(raw(size=6, name="x1", shape=[1], datatype="BYTES"), tail=b"\1\0\0\0ab"), 400, "texts"),
         (binary(raw(size=4, name="x1", shape=[2**60], datatype="BYTES"), tail=b"\0" * 4), 400, "texts"),
         ({"content": BYTES[:-1], "headers": {LENGTH: "0"}}, 400, "4 each"),
@@ -188,6 +198,32 @@ async def test_an_output_comes_as_all_do_unless_it_says_otherwise(client: httpx.
     assert described == [
         {"name": "probability", "datatype": "FP32", "shape": [2], "parameters": {"binary_data_size": 8}}
     ]
+
+
+@pytest.mark.parametrize(("level", "status"), [(b"DGN2", 200), (b"DG\xffN2", 422), (b"horse", 422)])
+async def test_bytes_are_the_name_of_a_level_or_refused(
+    client: httpx.AsyncClient, level: bytes, status: int
+) -> None:
+    """Nothing is left out of what is no UTF-8."""
+    codes = {one.name: one.code(SURVIVAL.example[one.name]) for one in SURVIVAL.features}
+    inputs = [
+        {"name": name, "shape": [1], "datatype": "FP64", "data": [code]} for name, code in codes.items()
+    ]
+    text = len(level).to_bytes(4, "little") + level
+    inputs[0] = raw(size=len(text), name="diagnosis", shape=[1], datatype="BYTES")
+    answer = await client.post("/v2/models/survival/infer", **binary(*inputs, tail=text))
+
+    assert answer.status_code == status
+    if status == 422:
+        assert answer.json()["error"].startswith("#/inputs/0/data/0: diagnosis is not one of its levels")
+
+
+async def test_an_answer_without_bytes_is_json(client: httpx.AsyncClient) -> None:
+    """All of it, as its header says; no other one says where it ends."""
+    answer = await client.post(INFER, json={"inputs": [gate()]})
+
+    assert answer.headers["content-type"] == "application/json"
+    assert LENGTH not in answer.headers
 
 
 async def test_an_answer_without_an_id_has_none(client: httpx.AsyncClient) -> None:

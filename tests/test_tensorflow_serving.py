@@ -69,6 +69,7 @@ class TestPredict:
             ({"inputs": {name: [row[name], other[name]] for name in row}}, {"outputs": columns}),
             ({"inputs": {name: [[row[name]], [other[name]]] for name in row}}, {"outputs": columns}),
             ({"signature_name": "serving_default", "instances": numbers}, {"predictions": objects}),
+            ({"signature_name": "", "instances": numbers}, {"predictions": objects}),
         ]
         for body, expected in forms:
             response = await client.post(f"/v1/models/{spec.name}:predict", json=body)
@@ -263,6 +264,8 @@ class TestDescriptions:
 
             assert found["model_spec"] == {"name": spec.name, "signature_name": "", "version": "1"}
             assert signature["method_name"] == "tensorflow/serving/predict"
+            assert signature["defaults"] == {}
+            assert signature["inputs"]["x"]["name"] == "x:0"
             assert _shape(signature["inputs"]["x"]) == ["-1", str(len(spec.features))]
             assert {name: _shape(tensor) for name, tensor in signature["outputs"].items()} == {
                 output.name: ["-1", str(output.width)] if output.width else ["-1"] for output in spec.outputs
@@ -314,6 +317,7 @@ class TestRefusals:
             ('{"instances": [[1, 1, 1]]}', "not a list of 2 numbers"),
             ('{"instances": [[[1, 1]]]}', "not a list of 2 numbers"),
             ('{"instances": [{"x": 1}]}', "not a list of 2 numbers"),
+            ('{"instances": [{"x": [1, 1], "x1": 1}]}', "x2 is missing"),
             ('{"instances": [["1", 1]]}', "not a number"),
             ('{"instances": [[true, 1]]}', "not a number"),
             ('{"instances": [[null, 1]]}', "not a number"),
@@ -383,6 +387,20 @@ class TestRefusals:
             assert "forced_expiratory_volume_1s is a part of" in text
 
     @pytest.mark.parametrize(
+        "level", [{"b64": "REdOMg==", "zqmarkerqz": 1}, {"b64": "REdOMg"}, {"b64": "!REdOMg=="}, ["DGN2"] * 2]
+    )
+    async def test_what_wraps_a_level_otherwise_is_refused(
+        self, client: httpx.AsyncClient, level: Any
+    ) -> None:
+        """A text is bare, alone in a list, or alone under `b64` in whole base64."""
+        row = changed(MODELS["survival"], diagnosis=level)
+
+        text = refused(await client.post("/v1/models/survival:predict", json={"instances": [row]}))
+
+        assert text.startswith("#/instances/0/diagnosis: diagnosis is not one of its levels")
+        assert MARKER not in text
+
+    @pytest.mark.parametrize(
         ("method", "path"),
         [
             ("POST", "/v1/models/and_gate:zqmarkerqz"),
@@ -410,7 +428,13 @@ class TestRefusals:
 
     @pytest.mark.parametrize(
         "path",
-        ["zqmarkerqz", "and_gate/versions/99", "and_gate/labels/zqmarkerqz", "and_gate/versions/0"],
+        [
+            "zqmarkerqz",
+            "and%0A_gate",
+            "and_gate/versions/99",
+            "and_gate/labels/zqmarkerqz",
+            "and_gate/versions/0",
+        ],
     )
     async def test_what_is_not_there_is_not_found(self, client: httpx.AsyncClient, path: str) -> None:
         """Model, version or label, of whatever is asked; the name is not repeated."""
