@@ -334,6 +334,7 @@ class TestRefusals:
             ('{"inputs": []}', "at least one row"),
             ('{"inputs": [1, 1]}', "not a list of 2 numbers"),
             ('{"inputs": {"x": [1, 1]}}', "not a list of 2 numbers"),
+            ('{"inputs": {"x": [[1, 1]], "x1": [1]}}', "x2 is missing"),
             ('{"inputs": {"x1": 1, "x2": 1}}', "is no list"),
             ('{"inputs": {"x1": [1], "x2": [1, 1]}}', "differ in length"),
             ('{"inputs": {"x1": [1]}}', "x2 is missing"),
