@@ -186,6 +186,8 @@ class Manifest(Part):
         for column, code in new:
             found[:, column] |= matrix[:, column] == code
         names: list[list[str]] = [[] for _ in matrix]
+        if not found.any():
+            return names
         for row in np.flatnonzero(found.any(axis=1)).tolist():
             names[row] = [self.features[column].name for column in np.flatnonzero(found[row]).tolist()]
         return names
