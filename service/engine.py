@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
-from threading import Event, Semaphore
+from threading import Event
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,12 +27,13 @@ from service.judge import Asked, small
 from service.protocol import MAX_ROWS
 from service.registry import Servable
 from service.tasks import Columns, Outputs
+from service.turns import Turns
 
 # They share Python's lock with the loop: with more of them neither they nor the loop would be faster.
 THREADS = 4
 # Calls on threads at a time, as many as there are cores: four that share one core push one another's
 # distances out of its cache, and each row of a kernel machine then takes half as long again.
-CALLS = Semaphore(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+CALLS = Turns(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 # Instances that are worded together: a large answer is held as its bytes and this many objects.
 SLICE = 1024
 
