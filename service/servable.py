@@ -180,8 +180,8 @@ class Signature:
     """A signature of a SavedModel as the callable of a session, its variables made constants.
 
     A session's callable runs the graph in the thread that calls it and goes through no eager context: one
-    row takes half the time of the same graph called as an operation, and a sixth of that of a call by
-    keyword, as TensorFlow shows it (benchmarks/NOTES.md). The session frees what it holds when this is gone.
+    row takes half to two thirds of the time of the same graph called as an operation, which is far less than
+    a call by keyword, as TensorFlow shows it (benchmarks/NOTES.md). The session frees what it holds when this is gone.
     """
 
     def __init__(self, function: Any) -> None:

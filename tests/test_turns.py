@@ -1,41 +1,36 @@
 """What threads may rely on that wait for a turn."""
 
-from threading import Barrier, Event, Lock, Thread
+from functools import partial
+from threading import Barrier, Lock, Thread
 
+from servers import eventually
 from service.turns import Turns
 
 PATIENCE_S = 30
 
 
-def test_who_has_left_comes_after_those_who_wait() -> None:
-    """One thread that goes in again and again, and one that waits: it is in after the first has left once."""
+def test_turns_are_handed_on_in_the_order_of_coming() -> None:
+    """Whoever has just left and comes again is behind all who waited."""
     turns = Turns(1)
-    inside, waits = Event(), Event()
     came: list[str] = []
 
-    def again() -> None:
-        for _ in range(3):
-            with turns:
-                inside.set()
-                assert waits.wait(PATIENCE_S)
-                # It stands in the queue, or is about to: only there is it seen.
-                while not turns._waiting and "other" not in came:
-                    pass
-                came.append("again")
-
-    def other() -> None:
-        assert inside.wait(PATIENCE_S)
-        waits.set()
+    def come(name: str) -> None:
         with turns:
-            came.append("other")
+            came.append(name)
 
-    threads = [Thread(target=again), Thread(target=other)]
-    for thread in threads:
-        thread.start()
+    def waiting(number: int) -> bool:
+        return len(turns._waiting) == number
+
+    threads = [Thread(target=come, args=(name,)) for name in ("second", "third", "fourth")]
+    with turns:
+        for number, thread in enumerate(threads, 1):
+            thread.start()
+            eventually(partial(waiting, number))
+    come("again")
     for thread in threads:
         thread.join(PATIENCE_S)
 
-    assert came == ["again", "other", "again", "again"]
+    assert came == ["second", "third", "fourth", "again"]
 
 
 def test_no_more_are_in_than_may_be_and_nobody_is_left_outside() -> None:
