@@ -181,7 +181,8 @@ class Signature:
 
     A session's callable runs the graph in the thread that calls it and goes through no eager context: one
     row takes half to two thirds of the time of the same graph called as an operation, which is far less than
-    a call by keyword, as TensorFlow shows it (benchmarks/NOTES.md). The session frees what it holds when this is gone.
+    a call by keyword, as TensorFlow shows it (benchmarks/NOTES.md). The session frees what it holds when this
+    is gone.
     """
 
     def __init__(self, function: Any) -> None:
