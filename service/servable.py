@@ -140,7 +140,7 @@ class SavedModelServable:
         if name == PREDICT:
             declared = {output.name for output in self.spec.outputs}
             _reject([f"output `{lost}` is absent" for lost in declared - set(signature.structured_outputs)])
-        return Signature(signature)
+        return Signature(signature, in_order=name == PREDICT)
 
     def _golden_differences(self) -> list[str]:
         golden = self.manifest.golden
@@ -185,8 +185,12 @@ class Signature:
     is gone.
     """
 
-    def __init__(self, function: Any) -> None:
-        """Take `function` of one argument, x; the model that it comes from need not outlive this."""
+    def __init__(self, function: Any, in_order: bool = False) -> None:
+        """Take `function` of one argument, x; the model that it comes from need not outlive this.
+
+        With `in_order`, on a CPU, its operations run in one order that is fixed beforehand, its constants
+        are held ready: right for a graph without loops, as prediction is and explanation is not.
+        """
         frozen = convert_variables_to_constants_v2(function)
         graph = tf.Graph()
         with graph.as_default():
@@ -195,6 +199,8 @@ class Signature:
         config = tf.compat.v1.ConfigProto.FromString(context.context().config.SerializeToString())
         config.inter_op_parallelism_threads = -1
         config.allow_soft_placement = True
+        if in_order and not tf.config.get_visible_devices("GPU"):
+            config.experimental.executor_type = "SINGLE_THREADED_EXECUTOR"
         outputs = [tensor.name for tensor in frozen.outputs]
         options = CallableOptions(feed=[tensor.name for tensor in frozen.inputs], fetch=outputs)
         session = tf.compat.v1.Session(graph=graph, config=config)
