@@ -4,9 +4,9 @@ A job is the rows that the graph has to compute and the way in which its outputs
 and with whose rows beside them they are computed is the engine's. No HTTP in it, and no TensorFlow.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import islice, repeat
+from itertools import islice
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -77,15 +77,17 @@ def together(servable: Servable, rows: Sequence[tuple[Sequence[float], float | N
     matrix = np.asarray([codes for codes, _ in rows], np.float32)
     coverages = [coverage for _, coverage in rows]
     found = servable.predict(matrix)
-    if None not in coverages:
-        return _worded(servable, matrix, found, coverages)
+    # Nearly always there is one, and it is not None.
+    first, *others = asked = set(coverages)
+    if first is not None and not others:
+        return _worded(servable, matrix, found, first)
     answers: list[Any] = [Place(found, row) for row in range(len(rows))]
-    worded = [row for row, coverage in enumerate(coverages) if coverage is not None]
-    if worded:
-        part = {name: values[worded] for name, values in found.items()}
-        texts = _worded(servable, matrix[worded], part, (coverages[row] for row in worded))
-        for row, text in zip(worded, texts, strict=True):
-            answers[row] = text
+    for coverage in asked:
+        if coverage is not None:
+            chosen = [row for row, one in enumerate(coverages) if one == coverage]
+            part = {name: values[chosen] for name, values in found.items()}
+            for row, answer in zip(chosen, _worded(servable, matrix[chosen], part, coverage), strict=True):
+                answers[row] = answer
     return answers
 
 
@@ -232,18 +234,15 @@ def _lists(found: Outputs) -> dict[str, Sequence[Any]]:
 
 def _answered(servable: Servable, coverage: float, matrix: Matrix) -> Columns:
     """One column, ANSWERS: what each row (n, d) is answered with."""
-    return {ANSWERS: _worded(servable, matrix, servable.predict(matrix), repeat(coverage))}
+    return {ANSWERS: _worded(servable, matrix, servable.predict(matrix), coverage)}
 
 
-def _worded(
-    servable: Servable, matrix: Matrix, found: Outputs, coverages: Iterable[Any]
-) -> list[dict[str, Any]]:
-    """What each row (n, d) is answered with, at the coverage that is asked for it; worded all at once."""
+def _worded(servable: Servable, matrix: Matrix, found: Outputs, coverage: float) -> list[dict[str, Any]]:
+    """What each row (n, d) is answered with at this coverage; worded all at once."""
     spec, manifest = servable.spec, servable.manifest
-    columns = _lists(found)
-    answers = spec.task.answers(spec.target, columns, map(manifest.critical_at, coverages))
-    outside = manifest.outside(matrix)
-    for answer, names, percentile in zip(answers, outside, columns[DISTANCE.name], strict=True):
+    answers = spec.task.answers(spec.target, found, manifest.critical_at(coverage))
+    percentiles = found[DISTANCE.name].tolist()
+    for answer, names, percentile in zip(answers, manifest.outside(matrix), percentiles, strict=True):
         answer["applicability"] = {"outside": names, "distance_percentile": percentile}
     return answers
 

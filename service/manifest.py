@@ -185,7 +185,8 @@ class Manifest(Part):
         found = (matrix < low) | (matrix > high)
         for column, code in new:
             found[:, column] |= matrix[:, column] == code
-        names: list[list[str]] = [[] for _ in matrix]
+        nothing: list[str] = []
+        names = [nothing] * len(matrix)
         if not found.any():
             return names
         for row in np.flatnonzero(found.any(axis=1)).tolist():

@@ -5,10 +5,8 @@ would answer. Knows the vocabulary of features; knows nothing of HTTP, TensorFlo
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress
-from operator import ge
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -47,10 +45,6 @@ class Critical:
 
     coverage: float
     values: Sequence[float]
-
-
-# Of each row, or of more rows than there are.
-Criticals = Iterable[Critical | None]
 
 
 class Interval(BaseModel):
@@ -108,20 +102,19 @@ class Binary:
         """The scalar output that attributions add up to."""
         return self.event
 
-    def answers(self, target: Feature, columns: Columns, criticals: Criticals) -> list[dict[str, Any]]:
+    def answers(self, target: Feature, outputs: Outputs, critical: Critical | None) -> list[dict[str, Any]]:
         """One answer a row: the outcome at the threshold, the probabilities, the set."""
-        survived, happened = labels = self.labels(target)
+        survived, happened = self.labels(target)
         # Python's floats are float64, as the metrics compare: float32 would round the threshold too.
-        events = columns[self.event]
         answers: list[dict[str, Any]] = [
             {target.name: happened if event >= self.threshold.value else survived, self.event: event}
-            for event in events
+            for event in outputs[self.event].tolist()
         ]
         if self.complement:
-            for answer, complement in zip(answers, columns[self.complement], strict=True):
+            for answer, complement in zip(answers, outputs[self.complement].tolist(), strict=True):
                 answer[self.complement] = complement
-        if self.sets:
-            _add_sets(answers, labels, ((1 - event, event) for event in events), criticals)
+        if self.sets and critical:
+            _add_sets(answers, [survived, happened], self.shares(target, outputs), critical)
         return answers
 
     def shares(self, target: Feature, outputs: Outputs) -> NDArray[np.float64]:
@@ -188,20 +181,15 @@ class Regression:
         """The scalar output that attributions add up to."""
         return target.name
 
-    def answers(self, target: Feature, columns: Columns, criticals: Criticals) -> list[dict[str, Any]]:
+    def answers(self, target: Feature, outputs: Outputs, critical: Critical | None) -> list[dict[str, Any]]:
         """One answer a row: the target's real value, its median and spread, the interval."""
         names = (target.name, f"median_{target.name}", "standard_deviation")
-        rows = zip(*(columns[name] for name in names), strict=True)
+        rows = zip(*(outputs[name].tolist() for name in names), strict=True)
         answers: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in rows]
-        least, most = self._bounds(target)
-        for answer, critical in zip(answers, criticals, strict=False):
-            if critical:
-                centre, reach = answer[target.name], critical.values[0] * answer["standard_deviation"]
-                answer["interval"] = {
-                    "low": max(centre - reach, least),
-                    "high": min(centre + reach, most),
-                    "coverage": critical.coverage,
-                }
+        if critical:
+            low, high = (bound.tolist() for bound in self.interval(target, outputs, critical))
+            for answer, least, most in zip(answers, low, high, strict=True):
+                answer["interval"] = {"low": least, "high": most, "coverage": critical.coverage}
         return answers
 
     def interval(
@@ -282,20 +270,22 @@ class Multiclass:
         """The scalar output that attributions add up to."""
         return f"mean_{target.name}"
 
-    def answers(self, target: Feature, columns: Columns, criticals: Criticals) -> list[dict[str, Any]]:
+    def answers(self, target: Feature, outputs: Outputs, critical: Critical | None) -> list[dict[str, Any]]:
         """One answer a row: the most probable class, every class's probability, the mean, the set."""
         names = [str(label) for label in self.classes]
         mean = f"mean_{target.name}"
-        shares = columns["probabilities"]
+        shares = outputs["probabilities"]
+        rows = zip(shares.argmax(axis=1).tolist(), shares.tolist(), outputs[mean].tolist(), strict=True)
         answers: list[dict[str, Any]] = [
             {
-                target.name: self.classes[row.index(max(row))],
+                target.name: self.classes[most_probable],
                 "probabilities": dict(zip(names, row, strict=True)),
                 mean: value,
             }
-            for row, value in zip(shares, columns[mean], strict=True)
+            for most_probable, row, value in rows
         ]
-        _add_sets(answers, self.classes, shares, criticals)
+        if critical:
+            _add_sets(answers, self.classes, shares, critical)
         return answers
 
     def shares(self, target: Feature, outputs: Outputs) -> NDArray[np.float64]:
@@ -327,15 +317,18 @@ Task = Binary | Regression | Multiclass
 
 
 def _add_sets(
-    answers: list[dict[str, Any]],
-    labels: Sequence[Value],
-    shares: Iterable[Sequence[float]],
-    criticals: Criticals,
+    answers: list[dict[str, Any]], labels: Sequence[Value], shares: NDArray[Any], critical: Critical
 ) -> None:
-    """Put into each answer the labels whose share reaches their critical value."""
-    for answer, row, critical in zip(answers, shares, criticals, strict=False):
-        if critical:
-            answer["prediction_set"] = list(compress(labels, map(ge, row, critical.values)))
+    """Put into each answer the labels whose share, of (n, classes), reaches their critical value."""
+    reached = shares >= np.asarray(critical.values, np.float64)
+    # A set as the bits of a number: there are few different ones, and rows of the same one share its list.
+    numbers = (reached @ (1 << np.arange(len(labels)))).tolist()
+    listed = {
+        number: [label for place, label in enumerate(labels) if number >> place & 1]
+        for number in set(numbers)
+    }
+    for answer, number in zip(answers, numbers, strict=True):
+        answer["prediction_set"] = listed[number]
 
 
 def _set_field(label: Any, covered: str) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """What a prediction says, body by body: probabilities, sets, intervals and what to read them by."""
 
 from dataclasses import replace
-from itertools import repeat
 from typing import Any
 
 import httpx
@@ -180,7 +179,7 @@ def test_a_class_is_in_the_set_from_its_own_critical_value_on(
     share = np.asarray([event], np.float32)
     outputs = {"probability_of_red": share, "probability_of_white": 1 - share}
 
-    answers = spec.task.answers(spec.target, outputs, repeat(Critical(0.9, values)))
+    answers = spec.task.answers(spec.target, outputs, Critical(0.9, values))
 
     assert answers[0]["prediction_set"] == expected
 
