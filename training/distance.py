@@ -4,6 +4,8 @@ Knows TensorFlow, scikit-learn and the encoding. The graph holds a mean, a covar
 percentiles, and no row: it may stand in a model of patients.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -35,25 +37,44 @@ class DistancePercentile(tf.Module):  # type: ignore[misc]
         centre, whitening = _whitening(rows)
         # In float32, in which the graph holds them: equal edges would be a step of no width.
         edges = np.unique(np.quantile(distances, PERCENTILES, method="lower").astype(np.float32))
+        steps = _steps(edges, [100 * np.mean(distances < edge) for edge in edges])
         self.encoding = encoding
-        self.centre, self.whitening, self.edges, self.shares = (
+        self.centre, self.whitening, self.left, self.steps = (
             tf.Variable(values, False, name=name, dtype=tf.float32)
             for name, values in (
-                ("centre", centre), ("whitening", whitening), ("edges", edges),
-                ("shares", [100 * np.mean(distances < edge) for edge in edges]),
+                *zip(("centre", "whitening"), _unscaled(encoding, centre, whitening), strict=True),
+                ("left", steps[None, :, 0]), ("steps", steps),
             )
         )  # fmt: skip
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Answer the percentile of each row."""
-        apart = tf.matmul(self.encoding.unbounded(x) - self.centre, self.whitening)
-        distance = tf.norm(apart, axis=1)[:, None]
-        width, height = self.edges[1:] - self.edges[:-1], self.shares[1:] - self.shares[:-1]
-        within = self.shares[0] + tf.reduce_sum(
-            tf.clip_by_value((distance - self.edges[:-1]) / width, 0, 1) * height, axis=1
-        )
-        # Farther than every training row: all of them are nearer. 1e-4 is rounding.
-        return tf.where(distance[:, 0] > self.edges[-1] * 1.0001, 100.0, within)
+        apart = tf.matmul(self.encoding.with_levels(x) - self.centre, self.whitening)
+        distance = tf.norm(apart, axis=1)
+        step = tf.raw_ops.UpperBound(sorted_inputs=self.left, values=distance[None], out_type=tf.int32) - 1
+        left, share, slope = tf.unstack(tf.gather(self.steps, step[0]), axis=-1)
+        return share + (distance - left) * slope
+
+
+def _steps(edges: NDArray[np.float32], shares: Sequence[float]) -> NDArray[np.float32]:
+    """Return the table of percentiles as steps, (n, 3): where each begins, the share there, and its slope.
+
+    It is flat before the first edge and from the last one on; 1e-4 of itself farther out, which is more than
+    rounding, all training rows are nearer.
+    """
+    slopes = np.diff(shares) / np.diff(edges)
+    left = [0, *edges, edges[-1] * np.float32(1.0001)]
+    return np.stack([left, [shares[0], *shares, 100], [0, *slopes, 0, 0]], axis=1).astype(np.float32)
+
+
+def _unscaled(
+    encoding: Encoding, centre: NDArray[np.float64], whitening: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return centre and whitening of plain columns as those of what the columns are encoded from."""
+    places = encoding.places("plain")
+    shift, scale = (one.numpy()[places].astype(np.float64) for one in (encoding.shift, encoding.scale))
+    copying = encoding.copying(places)
+    return copying @ (shift + centre * scale), copying @ (whitening / scale[:, None])
 
 
 def _held_out(rows: NDArray[np.float64], groups: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -68,10 +68,10 @@ class Encoding(tf.Module):  # type: ignore[misc]
         self.inputs = len(features)
         self.columns = tuple(columns)
         self.scores = Scores(features, matrix) if scores else None
-        self.source = tf.constant([column.source for column in columns], tf.int32)
-        self.level, self.shift, self.scale, self.low, self.high = (
+        self.levels = [column for column in columns if not np.isnan(column.level)]
+        self.shift, self.scale, self.low, self.high = (
             tf.Variable([getattr(column, name) for column in columns], False, name=name, dtype=tf.float32)
-            for name in Column._fields[2:]
+            for name in Column._fields[3:]
         )
         self.baseline = tf.Variable([_baseline(features, matrix)], False, name="baseline", dtype=tf.float32)
 
@@ -87,12 +87,12 @@ class Encoding(tf.Module):  # type: ignore[misc]
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Encode x float32 [None, d] into z float32 [None, width]: columns as listed, then the scores."""
-        z = tf.clip_by_value(self._scaled(x), self.low, self.high)
+        z = tf.clip_by_value(self._scaled(x, range(len(self.columns))), self.low, self.high)
         return tf.concat([z, self.scores(x)], axis=1) if self.scores else z
 
     def unbounded(self, x: tf.Tensor) -> tf.Tensor:
         """The plain columns of x, [None, plain], not held within what training saw."""
-        return tf.gather(self._scaled(x), self.places("plain"), axis=1)
+        return self._scaled(x, self.places("plain"))
 
     def places(self, *kinds: str) -> list[int]:
         """The places in z of the columns of these kinds: `plain`, `bin`, `score`."""
@@ -103,11 +103,30 @@ class Encoding(tf.Module):  # type: ignore[misc]
         """Sum the encoded columns of each feature: [None, width] to [None, d]."""
         return tf.matmul(z, tf.one_hot(self.sources, self.inputs))
 
-    def _scaled(self, x: tf.Tensor) -> tf.Tensor:
-        value = tf.gather(x, self.source, axis=1)
-        is_level = tf.cast(tf.equal(value, self.level), tf.float32)
-        value = tf.where(tf.math.is_nan(self.level), value, is_level)
-        return (value - self.shift) / self.scale
+    def _scaled(self, x: tf.Tensor, places: Sequence[int]) -> tf.Tensor:
+        """The columns at these places before they are held, [None, len(places)]."""
+        value = tf.matmul(self.with_levels(x), self.copying(places))
+        shift, scale = (tf.gather(statistic, places) for statistic in (self.shift, self.scale))
+        return (value - shift) / scale
+
+    def with_levels(self, x: tf.Tensor) -> tf.Tensor:
+        """Put beside x whether each level is the row's, 0 or 1: [None, d + levels]."""
+        if not self.levels:
+            return x
+        own = tf.gather(x, [column.source for column in self.levels], axis=1)
+        is_level = tf.equal(own, tf.constant([column.level for column in self.levels], tf.float32))
+        return tf.concat([x, tf.cast(is_level, tf.float32)], axis=1)
+
+    def copying(self, places: Sequence[int]) -> NDArray[np.float32]:
+        """Ones where a column is taken from `with_levels`, (d + levels, len(places)).
+
+        A product with it copies numbers to the last bit, in a tenth of the time of `tf.gather`.
+        """
+        ones = np.zeros((self.inputs + len(self.levels), len(places)), np.float32)
+        for place, column in enumerate(self.columns[one] for one in places):
+            is_number = np.isnan(column.level)
+            ones[column.source if is_number else self.inputs + self.levels.index(column), place] = 1
+        return ones
 
 
 class Scores(tf.Module):  # type: ignore[misc]
@@ -184,7 +203,7 @@ class MemberDense(keras.layers.Layer):  # type: ignore[misc]
         """Start the bias at `bias` (units,), by default at 0."""
         super().__init__(name=name)
         self.shape = (count, units)
-        self.activation = keras.activations.get(activation)
+        self.activation = gelu if activation == "gelu" else keras.activations.get(activation)
         self.penalty = penalty
         self.start = np.zeros(units) if bias is None else bias
 
@@ -205,7 +224,16 @@ class MemberDense(keras.layers.Layer):  # type: ignore[misc]
 
     def member(self, number: int, signal: tf.Tensor) -> tf.Tensor:
         """Answer the signal of one member alone: [None, i] to [None, units]."""
-        return self.activation(tf.matmul(signal, self.kernel[number]) + self.bias[number])
+        # With `bias_add` TensorFlow makes one operation of product, bias and relu.
+        return self.activation(tf.nn.bias_add(tf.matmul(signal, self.kernel[number]), self.bias[number, 0]))
+
+
+def gelu(x: tf.Tensor) -> tf.Tensor:
+    """Weigh x by a normal variable's probability to be below it (Hendrycks, Gimpel 2016, arXiv:1606.08415).
+
+    By `erf`: by `erfc`, as TensorFlow's own, it takes twice the time and differs by 1e-6 at most.
+    """
+    return 0.5 * x * (1 + tf.math.erf(x * 0.5**0.5))
 
 
 def _levels(source: int, values: NDArray[np.float64]) -> list[Column]:

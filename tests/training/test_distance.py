@@ -84,7 +84,7 @@ def test_copies_of_a_row_are_held_out_together():
     once = draw(60, 7)
     once[0] += np.float32(6) * np.ptp(once, axis=0)
     copied = np.concatenate([once, np.repeat(once[:1], 12, axis=0)])
-    edges = [float(distance(matrix).edges[-1]) for matrix in (once, copied)]
+    edges = [float(distance(matrix).left[0, -1]) for matrix in (once, copied)]
 
     assert edges[1] > 0.8 * edges[0]
 

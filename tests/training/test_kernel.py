@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.kernel import LEAST, Kernel, KernelMachine, fit
+from training.kernel import LEAST, Kernel, KernelMachine, Sparse, fit
 
 KERNEL = Kernel(reach=0.3)
 
@@ -59,3 +59,40 @@ def test_a_fitted_row_alone_gets_what_it_gets_in_company(fitted):
     graph, asked = tf.function(KernelMachine(machine)), rows.astype(np.float32)
     alone = np.concatenate([graph(tf.constant(row[None])).numpy() for row in asked])
     assert np.abs(alone - graph(tf.constant(asked)).numpy()).max() <= 2e-7
+
+
+def test_a_sparse_machine_keeps_the_rows_that_matter_and_fits_them_to_all():
+    """Of 300 rows 60 hold the boundary: with them alone it errs no more, and its coefficients are the best.
+
+    They are those of least penalised squared error over all rows: no other has less.
+    """
+    rng = np.random.default_rng(4)
+    rows = rng.normal(size=(300, 2))
+    targets = np.eye(2)[(rows[:, 0] > 0).astype(int)]
+    whole = fit(Kernel(reach=1.0), rows, targets)
+    sparse = fit(Sparse(reach=1.0, centres=60), rows, targets)
+    largest = np.argsort(-np.abs(whole.alpha).sum(axis=1))[:60]
+    asked = rng.normal(size=(2000, 2))
+    wrong = [np.mean(answer(one, asked).argmax(axis=1) != (asked[:, 0] > 0)) for one in (whole, sparse)]
+
+    def penalised(alpha):
+        near, among = near_of(sparse, rows), near_of(sparse, rows[np.sort(largest)])
+        missed = targets - sparse.mean - near @ alpha
+        return (missed**2).sum() + sparse.kernel.ridge * np.einsum("ic,ij,jc", alpha, among, alpha)
+
+    assert sparse.alpha.shape == (60, 2)
+    np.testing.assert_allclose(sparse.centres, (rows @ sparse.transform)[np.sort(largest)])
+    assert wrong[1] <= wrong[0] + 0.005
+    nudges = 0.01 * rng.normal(size=(20, 60, 2))
+    assert all(penalised(sparse.alpha + nudge) > penalised(sparse.alpha) for nudge in nudges)
+
+
+def near_of(machine, rows):
+    """The kernel between rows (n, p) and the machine's centres, (n, centres)."""
+    apart = (rows @ machine.transform)[:, None, :] - machine.centres
+    return machine.kernel((apart**2).sum(axis=2))
+
+
+def answer(machine, rows):
+    """What the machine answers before its answers are made shares, (n, classes)."""
+    return near_of(machine, rows) @ machine.alpha + machine.mean

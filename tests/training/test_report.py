@@ -112,7 +112,7 @@ def test_figures_of_another_protocol_are_not_the_record():
     usual = report.protocol_of("survival")
 
     assert usual == Protocol("grouped", 10, 11)
-    assert report.protocol_of("wine_type") == Protocol("grouped", 3, 21)
+    assert report.protocol_of("wine_type") == Protocol("grouped", 3, 31)
     assert report.folder_of(usual, "survival", None, Path("runs")) == report.FIGURES
     assert report.folder_of(replace(usual, seed=12), "survival", None, Path("runs")) == Path("runs/figures")
     assert report.folder_of(replace(usual, seed=12), "survival", Path("here"), Path("runs")) == Path("here")
