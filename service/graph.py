@@ -10,13 +10,14 @@ from typing import Any
 # What the exports of training/ are and were made of; each computes its outputs from its inputs, nothing else.
 COMPUTING = frozenset(
     """
-    AddN AddV2 ArgMax BatchMatMulV2 BiasAdd BiasAddGrad BroadcastGradientArgs BroadcastTo Cast ConcatOffset ConcatV2
-    Const Cumsum DynamicStitch Equal Erf Erfc Exp ExpandDims Fill FloorMod GatherV2 Greater GreaterEqual
-    Identity InvertPermutation IsNan Log MatMul Maximum Mean Minimum Mul Neg NoOp OneHot OnesLike Pack PartitionedCall
-    Placeholder Pow Prod Range ReadVariableOp RealDiv Reciprocal Relu ReluGrad Reshape
-    ResourceGather Rsqrt RsqrtGrad Select SelectV2 Shape ShapeN Sigmoid SigmoidGrad Slice Softmax
-    Softplus Sqrt Square Squeeze StatefulPartitionedCall StridedSlice StridedSliceGrad Sub Sum Tanh
-    TanhGrad Transpose Unpack UnsortedSegmentSum UpperBound ZerosLike
+    AddN AddV2 ArgMax BatchMatMulV2 BiasAdd BiasAddGrad BroadcastGradientArgs BroadcastTo Cast
+    ConcatOffset ConcatV2 Const Cumsum DynamicStitch Equal Erf Erfc Exp ExpandDims Fill FloorMod
+    GatherV2 Greater GreaterEqual Identity InvertPermutation IsNan Log MatMul Maximum Mean Minimum
+    Mul Neg NoOp OneHot OnesLike Pack PartitionedCall Placeholder Pow Prod Range ReadVariableOp
+    RealDiv Reciprocal Relu ReluGrad Reshape ResourceGather Rsqrt RsqrtGrad Select SelectV2 Shape
+    ShapeN Sigmoid SigmoidGrad Slice Softmax Softplus Sqrt Square Squeeze StatefulPartitionedCall
+    StridedSlice StridedSliceGrad Sub Sum Tanh TanhGrad Transpose Unpack UnsortedSegmentSum
+    UpperBound ZerosLike
     """.split()  # noqa: SIM905
 )
 # What TensorFlow writes beside them: variables, and the functions that save and restore them.

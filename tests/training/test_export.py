@@ -399,8 +399,9 @@ def forms_of(fitted, table):
     """The table's rows as they are, encoded, and as the distance sees them, each with its own copy."""
     network = fitted.network
     x = tf.constant(table.matrix)
-    encoded = [network.encoding(x).numpy(), network.encoding.unbounded(x).numpy()]
-    whitened = (encoded[1] - network.distance.centre) @ network.distance.whitening.numpy()
+    beside = network.encoding.with_levels(x).numpy()
+    encoded = [beside, network.encoding(x).numpy(), network.encoding.unbounded(x).numpy()]
+    whitened = (beside - network.distance.centre) @ network.distance.whitening.numpy()
     return [table.matrix, *encoded, whitened]
 
 

@@ -194,7 +194,7 @@ def test_the_encoding_learns_from_the_given_rows_only(small, quick):
     """Fitting on half of the table gives the statistics of that half."""
     half = small["survival"].take(np.arange(80))
     network = fit(MODELS["survival"], replace(quick["survival"], epochs=1), half).network
-    age = network.encoding.shift.numpy()[np.flatnonzero(network.encoding.source.numpy() == 15)]
+    age = network.encoding.shift.numpy()[np.flatnonzero(np.array(network.encoding.sources) == 15)]
 
     assert age == pytest.approx(half.matrix[:, 15].mean(), rel=1e-5)
     assert age != pytest.approx(small["survival"].matrix[:, 15].mean(), rel=1e-5)
