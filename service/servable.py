@@ -39,14 +39,21 @@ EXPLAIN = "explain"
 M_MMAP_THRESHOLD, MAPPED_FROM = -3, 32 * 2**20
 # Freed memory at the top of the heap goes back to the system from here on.
 M_TRIM_THRESHOLD, KEPT = -1, 64 * 2**20
+# One heap for all threads: they take turns at the graph, and with a heap each they would push one another's
+# buffers out of the processor's cache. Four clients with 6,497 wines each then got a sixth fewer answers.
+M_ARENA_MAX, HEAPS = -8, 1
 
 
 def keep_buffers() -> None:
-    """Let glibc use freed buffers again; elsewhere do nothing. To be called before the first operation."""
+    """Let glibc use freed buffers again, in any thread; elsewhere do nothing.
+
+    To be called before the first operation.
+    """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
         mallopt(M_MMAP_THRESHOLD, MAPPED_FROM)
         mallopt(M_TRIM_THRESHOLD, KEPT)
+        mallopt(M_ARENA_MAX, HEAPS)
 
 
 def choose_device(choice: Literal["cpu", "gpu", "auto"]) -> str:
