@@ -180,7 +180,10 @@ class Manifest(Part):
         }
 
     def outside(self, matrix: Matrix) -> list[list[str]]:
-        """Name for each row (n, d) the features whose value training never came near: range or level."""
+        """Name for each row (n, d) the features whose value training never came near: range or level.
+
+        Rows may share a list: nobody changes it.
+        """
         low, high, new = self._seen
         found = (matrix < low) | (matrix > high)
         for column, code in new:

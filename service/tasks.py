@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, create_model
 from service.features import Feature, Value
 
 Outputs = Mapping[str, NDArray[np.float32]]
-# The same as lists, which are quicker to word.
+# What rows are answered with, and whatever else has no one number a row, by name.
 Columns = Mapping[str, Sequence[Any]]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -30,6 +30,8 @@ class Output:
     width: int = 0
 
 
+# A set of classes is a number of 63 bits and a sign.
+MOST_CLASSES = 62
 # The coverages that a request may ask for, and that every artifact has critical values for.
 COVERAGES = (0.8, 0.9, 0.95)
 
@@ -238,11 +240,16 @@ class Regression:
 
 @dataclass(frozen=True)
 class Multiclass:
-    """One of several ordered whole-number classes. Loss: categorical cross-entropy, in nats."""
+    """One of several ordered whole-number classes, 62 at most. Loss: categorical cross-entropy, in nats."""
 
     classes: tuple[int, ...]
     name: Literal["multiclass"] = "multiclass"
     main_metric: ClassVar[str] = "log_loss"
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if there are more classes than a set has bits for."""
+        if len(self.classes) > MOST_CLASSES:
+            raise ValueError(f"a target has at most {MOST_CLASSES} classes; declare it as a regression")
 
     @property
     def prior_length(self) -> int:
@@ -319,7 +326,10 @@ Task = Binary | Regression | Multiclass
 def _add_sets(
     answers: list[dict[str, Any]], labels: Sequence[Value], shares: NDArray[Any], critical: Critical
 ) -> None:
-    """Put into each answer the labels whose share, of (n, classes), reaches their critical value."""
+    """Put into each answer the labels whose share, of (n, classes), reaches their critical value.
+
+    Answers with the same set share its list: nobody changes it.
+    """
     reached = shares >= np.asarray(critical.values, np.float64)
     # A set as the bits of a number: there are few different ones, and rows of the same one share its list.
     numbers = (reached @ (1 << np.arange(len(labels)))).tolist()

@@ -184,6 +184,19 @@ def test_a_class_is_in_the_set_from_its_own_critical_value_on(
     assert answers[0]["prediction_set"] == expected
 
 
+def test_a_target_has_no_more_classes_than_a_set_can_hold() -> None:
+    """The last of 62 classes can stand in a set alone; a 63rd is refused when it is declared."""
+    task = Multiclass(tuple(range(62)))
+    target = replace(GRADE.target, name="class")
+    outputs = {"probabilities": np.eye(62, dtype=np.float32)[-1:], "mean_class": np.float32([61])}
+
+    answers = task.answers(target, outputs, Critical(0.9, [0.5] * 62))
+
+    assert answers[0]["prediction_set"] == [61]
+    with pytest.raises(ValueError, match="at most 62 classes"):
+        Multiclass(tuple(range(63)))
+
+
 def test_an_interval_ends_where_the_target_does() -> None:
     """Two standard deviations to either side, but a grade lies from 0 to 10."""
     outputs = {

@@ -193,9 +193,11 @@ def named(spec: ModelSpec, shares: NDArray[Any]) -> Outputs:
 
 
 def seeded(seed: int) -> None:
-    """Make what follows repeatable: every generator from `seed`, every op in a fixed order."""
+    """Make what follows repeatable: generators from `seed`, operations in a fixed order, in full float32."""
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
+    # A GPU would cut the numbers of a product to ten bits, and the encoding copies by products.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
 def _trial(

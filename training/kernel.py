@@ -61,8 +61,8 @@ class Machine:
 
     kernel: Kernel
     transform: Doubles  # (p, p): d(z, z') = |z A - z' A|
-    centres: Doubles  # (n, p)
-    alpha: Doubles  # (n, classes)
+    centres: Doubles  # (m, p), m the rows that are kept
+    alpha: Doubles  # (m, classes)
     mean: Doubles  # (classes,)
 
 

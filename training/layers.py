@@ -120,7 +120,8 @@ class Encoding(tf.Module):  # type: ignore[misc]
     def copying(self, places: Sequence[int]) -> NDArray[np.float32]:
         """Ones where a column is taken from `with_levels`, (d + levels, len(places)).
 
-        A product with it copies numbers to the last bit, in a tenth of the time of `tf.gather`.
+        A product with it copies numbers to the last bit, on a GPU with TF32 off, in a tenth of the time of
+        `tf.gather`.
         """
         ones = np.zeros((self.inputs + len(self.levels), len(places)), np.float32)
         for place, column in enumerate(self.columns[one] for one in places):

@@ -219,3 +219,20 @@ def test_the_encoding_copies_values_to_the_last_bit(features):
     by_hand = [WARD[:, 0]] * 3 + [WARD[:, 1], WARD[:, 2], t1, t2]
 
     assert np.array_equal(values.numpy(), np.float32(by_hand).T)
+
+
+def test_each_column_has_its_own_statistics(features):
+    """Whatever stands between the plain columns: a bin has its own edges, a level its own share."""
+    encoding = Encoding(features, WARD, bins=2)
+    value = np.float32([WARD[:, column.source] for column in encoding.columns]).T
+    level, shift, scale = (
+        np.array([getattr(column, name) for column in encoding.columns])
+        for name in ("level", "shift", "scale")
+    )
+    by_hand = (np.where(np.isnan(level), value, value == level) - shift) / scale
+    plain = encoding.places("plain")
+
+    assert plain != list(range(len(plain))), "there are bins between them"
+    assert np.allclose(encoding.unbounded(tf.constant(WARD)), by_hand[:, plain], atol=1e-5)
+    held = np.clip(by_hand, encoding.low, encoding.high)
+    assert np.allclose(encoding(tf.constant(WARD)), held, atol=1e-5)
