@@ -10,6 +10,7 @@ import pytest
 from mean_servable import MeanServable
 from rows import changed, document
 from service.features import to_matrix
+from service.inference import columns_of, together
 from service.models import MODELS
 from service.spec import ModelSpec
 from service.tasks import COVERAGES, Binary, Critical, Multiclass, Regression, Threshold
@@ -182,6 +183,37 @@ def test_a_class_is_in_the_set_from_its_own_critical_value_on(
     answers = spec.task.answers(spec.target, outputs, Critical(0.9, values))
 
     assert answers[0]["prediction_set"] == expected
+
+
+def test_each_row_of_a_call_has_its_own_set() -> None:
+    """Four rows, one after another: red alone, both, white alone, and both again."""
+    spec = MODELS["wine_type"]
+    share = np.float32([0.9, 0.5, 0.1, 0.5])
+    outputs = {"probability_of_red": share, "probability_of_white": 1 - share}
+
+    answers = spec.task.answers(spec.target, outputs, Critical(0.9, [0.4, 0.4]))
+
+    assert [answer["prediction_set"] for answer in answers] == [
+        ["red"],
+        ["white", "red"],
+        ["white"],
+        ["white", "red"],
+    ]
+
+
+def test_rows_of_a_call_may_ask_for_different_coverages_or_none() -> None:
+    """Each is answered as alone: worded at its coverage, or as its place in what the graph answered."""
+    servable = MeanServable(GRADE)
+    coverages = (0.9, None, 0.8, 0.9, None)
+    asked = [([float(place)] * len(GRADE.features), coverage) for place, coverage in enumerate(coverages)]
+    found = together(servable, asked)
+
+    for place in (0, 2, 3):
+        assert found[place] == together(servable, [asked[place]])[0]
+    for place in (1, 4):
+        assert found[place].row == place
+        alone = servable.predict(np.float32([asked[place][0]]))
+        assert columns_of([found[place]])["mean_grade"] == alone["mean_grade"]
 
 
 def test_a_target_has_no_more_classes_than_a_set_can_hold() -> None:
