@@ -1,8 +1,6 @@
 """Real SavedModels: the committed artifacts as they are, and copies of one that were tampered with."""
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -315,65 +313,3 @@ def test_the_device_is_the_cpu_where_there_is_no_gpu() -> None:
     assert choose_device("auto") == choose_device("cpu") == "cpu"
     with pytest.raises(DeviceUnavailable, match="DEVICE=cpu"):
         choose_device("gpu")
-
-
-LOADINGS = """
-import gc, sys
-from pathlib import Path
-from service.models import MODELS
-from service.servable import SavedModelServable, keep_buffers
-
-keep_buffers()
-for _ in range(8):
-    SavedModelServable(Path(sys.argv[1]), MODELS["wine_grade"])
-    gc.collect()
-    print(int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20)
-"""
-
-
-def test_the_memory_of_a_version_that_nobody_holds_is_returned() -> None:
-    """A wine is loaded eight times, by a process of its own; each that were kept would hold 9 MB."""
-    folder = max((ARTIFACTS / "wine_grade").iterdir(), key=lambda path: int(path.name))
-    resident = printed(LOADINGS, str(folder))
-
-    # The second is loaded while the first one's buffers are on their way back.
-    assert len(resident) == 8
-    assert max(resident[2:]) - resident[1] < 15
-
-
-THREADS = """
-import threading
-from pathlib import Path
-import numpy as np
-from service.servable import keep_buffers
-
-keep_buffers()
-end = threading.Event()
-
-def use_and_stay(used):
-    np.ones(20 * 2**20, np.uint8)
-    used.set()
-    end.wait()
-
-for _ in range(5):
-    used = threading.Event()
-    threading.Thread(target=use_and_stay, args=[used]).start()
-    used.wait()
-    print(int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20)
-end.set()
-"""
-
-
-def test_threads_use_one_anothers_buffers() -> None:
-    """Five threads, each in its turn, fill 20 MB and leave them: it is the same 20 MB."""
-    resident = printed(THREADS)
-
-    assert len(resident) == 5
-    assert max(resident) - resident[0] < 15
-
-
-def printed(script: str, *arguments: str) -> list[float]:
-    """The numbers that a script prints in a process of its own."""
-    command = [sys.executable, "-c", script, *arguments]
-    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ARTIFACTS.parent)
-    return [float(line) for line in run.stdout.split()]
