@@ -28,11 +28,11 @@ from service.tasks import Columns, Outputs
 # An explanation costs as much as some hundred predictions: of a wine, 2 to 3 ms.
 MAX_EXPLAINED = 250
 # Rows of one call. It bounds memory, and how long a call stops the loop: a kernel machine holds a distance to
-# each of its centres for each row, and takes 9 microseconds. An explanation takes a row along 128 nodes.
+# each of its centres for each row, and takes 8 microseconds. An explanation takes a row along 128 nodes.
 CALL_ROWS = 128
 EXPLAINED_ROWS = 2
 # Of many rows, on a thread: a cheap graph takes half of the time that it takes by CALL_ROWS, a kernel
-# machine's a tenth less; with 2,048 rows its distances no longer fit the processor's cache.
+# machine's a sixth less; with 2,048 rows its distances no longer fit the processor's cache.
 MANY_ROWS = 512
 ANSWERS = "answers"
 # Points of curves that are worded at a time: some milliseconds, in which nothing else can run.

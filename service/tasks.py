@@ -30,7 +30,7 @@ class Output:
     width: int = 0
 
 
-# A set of classes is a number of 63 bits and a sign.
+# A set of classes is held as the bits of an int64.
 MOST_CLASSES = 62
 # The coverages that a request may ask for, and that every artifact has critical values for.
 COVERAGES = (0.8, 0.9, 0.95)
