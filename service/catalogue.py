@@ -7,8 +7,9 @@ from typing import Self
 
 from pydantic import BaseModel, Field
 
+from service.applicability import Seen
 from service.features import Feature, Value
-from service.manifest import Seen, Training
+from service.manifest import Training
 from service.quality import Figure, Quality
 from service.registry import Registry, Servable
 from service.spec import ModelSpec

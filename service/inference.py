@@ -242,7 +242,7 @@ def _worded(servable: Servable, matrix: Matrix, found: Outputs, coverage: float)
     spec, manifest = servable.spec, servable.manifest
     answers = spec.task.answers(spec.target, found, manifest.critical_at(coverage))
     percentiles = found[DISTANCE.name].tolist()
-    for answer, names, percentile in zip(answers, manifest.outside(matrix), percentiles, strict=True):
+    for answer, names, percentile in zip(answers, manifest.applicability.outside(matrix), percentiles, strict=True):
         answer["applicability"] = {"outside": names, "distance_percentile": percentile}
     return answers
 

@@ -12,11 +12,11 @@ from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Annotated, Self
 
-import numpy as np
 from pydantic import Field, ValidationError
 
+from service.applicability import Applicability, Seen
 from service.errors import ArtifactRejected
-from service.features import Feature, Matrix
+from service.features import Feature
 from service.files import names, plain
 from service.quality import Part, Quality
 from service.spec import DISTANCE, ModelSpec
@@ -69,18 +69,6 @@ class GraphOutput(Part):
     def of(cls, output: Output) -> Self:
         """What the declaration says of this output."""
         return cls(name=output.name, width=output.width)
-
-
-class Seen(Part):
-    """What training saw of one feature: range and quantiles of the codes, and which codes if levels.
-
-    `quantiles` are those at 0, 0.1, ... 1. Never a row: columns are summarised one by one.
-    """
-
-    low: float
-    high: float
-    quantiles: list[float]
-    levels: list[int] | None
 
 
 class Drawing(Part):
@@ -179,36 +167,12 @@ class Manifest(Part):
             float(coverage): Critical(float(coverage), values) for coverage, values in self.critical.items()
         }
 
-    def outside(self, matrix: Matrix) -> list[list[str]]:
-        """Name for each row (n, d) the features whose value training never came near: range or level.
-
-        Rows may share a list: nobody changes it.
-        """
-        low, high, new = self._seen
-        found = (matrix < low) | (matrix > high)
-        for column, code in new:
-            found[:, column] |= matrix[:, column] == code
-        nothing: list[str] = []
-        names = [nothing] * len(matrix)
-        if not found.any():
-            return names
-        for row in np.flatnonzero(found.any(axis=1)).tolist():
-            names[row] = [self.features[column].name for column in np.flatnonzero(found[row]).tolist()]
-        return names
-
     @cached_property
-    def _seen(self) -> tuple[Matrix, Matrix, list[tuple[int, int]]]:
-        """The lowest and the highest codes seen, (d,) each, and the column and code of each unseen level."""
-        seen = [self.seen[feature.name] for feature in self.features]
-        low = np.asarray([column.low for column in seen], np.float32)
-        high = np.asarray([column.high for column in seen], np.float32)
-        new = [
-            (column, code)
-            for column, feature in enumerate(self.features)
-            for code in feature.levels.values()
-            if code not in (seen[column].levels or ())
-        ]
-        return low, high, new
+    def applicability(self) -> Applicability:
+        """What tells which values of a row training never came near."""
+        names = [feature.name for feature in self.features]
+        levels = [list(feature.levels.values()) for feature in self.features]
+        return Applicability(names, [self.seen[name] for name in names], levels)
 
     def write(self, folder: Path) -> None:
         """Write `folder`/manifest.json, indented, to be read and compared by people too."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from service.applicability import Seen
 from service.errors import TooLarge
 from service.features import Feature, Matrix
-from service.manifest import Seen
 from service.protocol import MAX_ROWS
 from service.spec import ModelSpec
 

@@ -11,8 +11,8 @@ from mean_servable import MeanServable
 from rows import changed, document, refused
 from servers import client_of
 from service.app import create_app
+from service.applicability import Seen
 from service.features import Feature, Matrix
-from service.manifest import Seen
 from service.models import MODELS
 from service.registry import Registry
 from service.settings import Settings

@@ -20,9 +20,10 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
+from service.applicability import Seen
 from service.features import Feature, Matrix
 from service.graph import foreign
-from service.manifest import Column, Golden, GraphOutput, Manifest, Seen, Training, digests, threshold_of
+from service.manifest import Column, Golden, GraphOutput, Manifest, Training, digests, threshold_of
 from service.quality import Quality
 from service.spec import ModelSpec
 from service.tasks import Binary, Outputs
