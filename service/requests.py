@@ -76,12 +76,14 @@ async def body_of(headers: Mapping[bytes, bytes], receive: Receive, settings: Se
 
 async def _rest(first: Any, receive: Receive, most: int) -> bytes:
     """The body of which this is the first message, if one has come. Raises TooLarge and CallerGone."""
-    body, message = bytearray(), first or await receive()
+    # What grows in one piece is copied as it grows, and then holds half as much again.
+    parts, size, message = list[bytes](), 0, first or await receive()
     while True:
-        body += _part(message)
-        bound(len(body), most)
+        parts.append(_part(message))
+        size += len(parts[-1])
+        bound(size, most)
         if not message.get("more_body", False):
-            return bytes(body)
+            return b"".join(parts)
         message = await receive()
 
 

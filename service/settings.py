@@ -101,7 +101,8 @@ class Settings(BaseSettings):
         ANY, description="SHA-256 of each manifest.json that may load, with commas between (TRUSTED_DIGESTS)"
     )
     device: Literal["cpu", "gpu", "auto"] = Field("auto", description="where TensorFlow computes (DEVICE)")
-    max_body_bytes: int = Field(64 * 2**20, ge=1, description="larger bodies get 413 (MAX_BODY_BYTES)")
+    # 100,000 patients in JSON take 35 MiB. Of a gigabyte that is not announced so much may be held.
+    max_body_bytes: int = Field(40 * 2**20, ge=1, description="larger bodies get 413 (MAX_BODY_BYTES)")
     max_header_bytes: int = Field(
         32 * 2**10, ge=1024, description="requests with a larger head get 431 (MAX_HEADER_BYTES)"
     )
