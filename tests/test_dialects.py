@@ -240,6 +240,14 @@ def test_what_is_posted_most_passes_the_router_by(spec: ModelSpec) -> None:
         assert shortcuts[template.replace("{model}", spec.name)] == template
 
 
+def test_a_query_means_nothing_in_a_dialect(service: Service, spec: ModelSpec) -> None:
+    """As of a client's `query_params`; natively an option in the wrong place is refused."""
+    for form in FORMS[2:]:
+        request = form.ask(spec, [dict(spec.example)])
+        asked = service.post(**request, params={"coverage": "0.8", "trace": "1"})
+        assert asked.content == service.post(**request).content, form.name
+
+
 def test_more_rows_than_a_call_has_give_the_same_numbers_in_other_calls(
     service: Service, spec: ModelSpec
 ) -> None:

@@ -416,6 +416,8 @@ class TestRefusals:
             ("GET", "/v1/models/and_gate/zqmarkerqz"),
             ("GET", "/v1/models"),
             ("POST", "/v1/models/"),
+            ("POST", "/v1/models/and_gate:predict:predict"),
+            ("POST", "/v1/models/and_gate:zqmarkerqz:regress"),
         ],
     )
     async def test_another_path_is_a_malformed_request(

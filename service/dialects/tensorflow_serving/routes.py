@@ -157,17 +157,23 @@ def _add(router: APIRouter, method: str, path: str, answer: Answering, summary: 
 async def _described(
     describe: Description, request: Request, model: str, version: int | str | None
 ) -> Response:
-    if ":" in model:  # a verb that is not there, or not with GET
-        raise _malformed()
+    _refuse_verb(model)
     return Response(to_json(describe(request.app.state.registry, model, version)), media_type=JSON)
 
 
 async def _asked(
     verb: Verb, asked: Mapping[str, Action], request: Request, model: str, version: int | str | None
 ) -> Response:
+    _refuse_verb(model)
     request.app.state.registry.served(model)  # who asks for another one is told the names of these
     body = await _answer(verb, asked[model], request.scope, request.receive, version)
     return Response(body, media_type=JSON)
+
+
+def _refuse_verb(model: str) -> None:
+    """Raise MalformedBody if a verb was taken for a part of the model's name: it is none, or one too many."""
+    if ":" in model:
+        raise _malformed()
 
 
 async def _answer(
