@@ -22,7 +22,7 @@ import numpy as np
 from service.actions import Action
 from service.batching import Caller, Coalescer
 from service.errors import CallerGone, DeadlineExceeded, Overloaded
-from service.inference import CALL_ROWS, Job, columns_of, together
+from service.inference import CALL_ROWS, MANY_ROWS, Job, columns_of, together
 from service.judge import Asked, small
 from service.protocol import MAX_ROWS
 from service.registry import Servable
@@ -34,8 +34,8 @@ THREADS = 4
 # Calls on threads at a time, as many as there are cores: four that share one core push one another's
 # distances out of its cache, and each row of a kernel machine then takes half as long again.
 CALLS = Turns(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-# Instances that are worded together: a large answer is held as its bytes and this many objects.
-SLICE = 1024
+# Instances that are worded together, in whole calls: a large answer is held as its bytes and this many texts.
+SLICE = 2 * MANY_ROWS
 
 Read = Callable[[bytes], Asked]
 

@@ -24,6 +24,7 @@ from service.registry import Servable
 from service.spec import DISTANCE
 from service.sweep import sweep
 from service.tasks import Columns, Outputs
+from service.wording import Fields, listed, with_first, worded
 
 # An explanation costs as much as some hundred predictions: of a wine, 2 to 3 ms.
 MAX_EXPLAINED = 250
@@ -32,11 +33,12 @@ MAX_EXPLAINED = 250
 CALL_ROWS = 128
 EXPLAINED_ROWS = 2
 # Of many rows, on a thread: a cheap graph takes half of the time that it takes by CALL_ROWS, a kernel
-# machine's a sixth less; with 2,048 rows its distances no longer fit the processor's cache.
-MANY_ROWS = 512
+# machine's a fifth less. With 1,600 rows its distances are beyond what `servable.keep_buffers` keeps, and it
+# takes more than twice as long.
+MANY_ROWS = 768
 ANSWERS = "answers"
-# Points of curves that are worded at a time: some milliseconds, in which nothing else can run.
-WORDED = 2048
+# The features of most rows that lie outside of what training saw.
+NOTHING = b"[]"
 # The opening of each version's predictions by coverage, which is the same for every request.
 _OPENINGS: WeakKeyDictionary[Servable, dict[float, bytes]] = WeakKeyDictionary()
 
@@ -114,7 +116,7 @@ def predict(servable: Servable, instances: Instances, parameters: PredictParamet
     opening = _opening(servable, parameters.coverage)
 
     def answer(columns: Columns) -> bytes:
-        return opening + to_json(_numbered(instances, columns[ANSWERS])) + b"}"
+        return opening + listed(_numbered(instances, columns[ANSWERS])) + b"}"
 
     compute = partial(_answered, servable, parameters.coverage)
     return Job(compute, instances.cells, answer, MANY_ROWS, parameters.coverage)
@@ -133,19 +135,15 @@ def what_if(servable: Servable, instances: Instances, parameters: WhatIfParamete
     own = matrix[:, spec.features.index(feature)].tolist()
 
     def answer(columns: Columns) -> bytes:
-        values = (feature.value(code) for code in swept.values.tolist())
-        points = ({"value": value} | answer for value, answer in zip(values, columns[ANSWERS], strict=True))
-        curves = (
-            {"value": feature.value(code), "points": list(islice(points, size))}
+        values = [to_json(feature.value(code)) for code in swept.values.tolist()]
+        points = iter(with_first("value", values, columns[ANSWERS]))
+        curves = [
+            b'{"value":%b,"points":%b}' % (to_json(feature.value(code)), listed(list(islice(points, size))))
             for code, size in zip(own, swept.sizes, strict=True)
-        )
+        ]
         varied = {"feature": feature.name, "unit": feature.unit}
         opening = to_json(_reading(servable, parameters.coverage) | varied)[:-1]
-        each = max(1, WORDED // parameters.points)
-        pieces = [
-            to_json(_numbered(part, list(islice(curves, part.rows))))[1:-1] for part in instances.parts(each)
-        ]
-        return opening + b',"curves":[' + b",".join(pieces) + b"]}"
+        return opening + b',"curves":' + listed(_numbered(instances, curves)) + b"}"
 
     compute = partial(_answered, servable, parameters.coverage)
     return Job(compute, swept.matrix, answer, MANY_ROWS, parameters.coverage)
@@ -205,12 +203,14 @@ def explain(servable: Servable, instances: Instances, _: Parameters) -> Job:
         baseline = columns["baseline_prediction"][0]
         pairs = zip(columns["attributions"], columns["prediction"], strict=True)
         explanations = [
-            {
-                "attributions": dict(zip(names, attributions, strict=True)),
-                "prediction": prediction,
-                "baseline_prediction": baseline,
-                "residual": prediction - baseline - sum(attributions),
-            }
+            to_json(
+                {
+                    "attributions": dict(zip(names, attributions, strict=True)),
+                    "prediction": prediction,
+                    "baseline_prediction": baseline,
+                    "residual": prediction - baseline - sum(attributions),
+                }
+            )
             for attributions, prediction in pairs
         ]
         start = {
@@ -218,7 +218,8 @@ def explain(servable: Servable, instances: Instances, _: Parameters) -> Job:
             for feature, code in zip(spec.features, columns["baseline"][0], strict=True)
         }
         explained = {"explained": spec.explained, "baseline": start}
-        return to_json(_identity(servable) | explained | {"explanations": _numbered(instances, explanations)})
+        opening = to_json(_identity(servable) | explained)[:-1]
+        return opening + b',"explanations":' + listed(_numbered(instances, explanations)) + b"}"
 
     return Job(partial(_explanations, servable), instances.cells, answer, EXPLAINED_ROWS)
 
@@ -237,14 +238,13 @@ def _answered(servable: Servable, coverage: float, matrix: Matrix) -> Columns:
     return {ANSWERS: _worded(servable, matrix, servable.predict(matrix), coverage)}
 
 
-def _worded(servable: Servable, matrix: Matrix, found: Outputs, coverage: float) -> list[dict[str, Any]]:
-    """What each row (n, d) is answered with at this coverage; worded all at once."""
+def _worded(servable: Servable, matrix: Matrix, found: Outputs, coverage: float) -> list[bytes]:
+    """What each row (n, d) is answered with at this coverage, as JSON."""
     spec, manifest = servable.spec, servable.manifest
+    outside = [to_json(names) if names else NOTHING for names in manifest.applicability.outside(matrix)]
+    applicability: Fields = {"outside": outside, "distance_percentile": found[DISTANCE.name]}
     answers = spec.task.answers(spec.target, found, manifest.critical_at(coverage))
-    percentiles = found[DISTANCE.name].tolist()
-    for answer, names, percentile in zip(answers, manifest.applicability.outside(matrix), percentiles, strict=True):
-        answer["applicability"] = {"outside": names, "distance_percentile": percentile}
-    return answers
+    return worded({**answers, "applicability": applicability})
 
 
 def _explanations(servable: Servable, matrix: Matrix) -> Columns:
@@ -273,11 +273,11 @@ def _reading(servable: Servable, coverage: float) -> dict[str, Any]:
     }
 
 
-def _numbered(instances: Instances, answers: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+def _numbered(instances: Instances, answers: Sequence[bytes]) -> Sequence[bytes]:
     """The answers with the ids that their rows came with, if they did."""
     if instances.ids is None:
         return answers
-    return [{"id": number} | answer for number, answer in zip(instances.ids, answers, strict=True)]
+    return with_first("id", [to_json(number) for number in instances.ids], answers)
 
 
 def _identity(servable: Servable) -> dict[str, Any]:

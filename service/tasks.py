@@ -12,8 +12,10 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, create_model
+from pydantic_core import to_json
 
 from service.features import Feature, Value
+from service.wording import Fields
 
 Outputs = Mapping[str, NDArray[np.float32]]
 # What rows are answered with, and whatever else has no one number a row, by name.
@@ -32,6 +34,7 @@ class Output:
 
 # A set of classes is held as the bits of an int64.
 MOST_CLASSES = 62
+BITS = 1 << np.arange(MOST_CLASSES)
 # The coverages that a request may ask for, and that every artifact has critical values for.
 COVERAGES = (0.8, 0.9, 0.95)
 
@@ -104,19 +107,16 @@ class Binary:
         """The scalar output that attributions add up to."""
         return self.event
 
-    def answers(self, target: Feature, outputs: Outputs, critical: Critical | None) -> list[dict[str, Any]]:
-        """One answer a row: the outcome at the threshold, the probabilities, the set."""
-        survived, happened = self.labels(target)
-        # Python's floats are float64, as the metrics compare: float32 would round the threshold too.
-        answers: list[dict[str, Any]] = [
-            {target.name: happened if event >= self.threshold.value else survived, self.event: event}
-            for event in outputs[self.event].tolist()
-        ]
+    def answers(self, target: Feature, outputs: Outputs, critical: Critical | None) -> Fields:
+        """What rows are answered with: the outcome at the threshold, the probabilities, the set."""
+        classes = self.labels(target)
+        # As float64, as the metrics compare: float32 would round the threshold too.
+        events = outputs[self.event].astype(np.float64) >= self.threshold.value
+        answers: Fields = {target.name: _texts(classes, events), self.event: outputs[self.event]}
         if self.complement:
-            for answer, complement in zip(answers, outputs[self.complement].tolist(), strict=True):
-                answer[self.complement] = complement
+            answers[self.complement] = outputs[self.complement]
         if self.sets and critical:
-            _add_sets(answers, [survived, happened], self.shares(target, outputs), critical)
+            answers["prediction_set"] = _sets(classes, self.shares(target, outputs), critical)
         return answers
 
     def shares(self, target: Feature, outputs: Outputs) -> NDArray[np.float64]:
@@ -183,15 +183,13 @@ class Regression:
         """The scalar output that attributions add up to."""
         return target.name
 
-    def answers(self, target: Feature, outputs: Outputs, critical: Critical | None) -> list[dict[str, Any]]:
-        """One answer a row: the target's real value, its median and spread, the interval."""
+    def answers(self, target: Feature, outputs: Outputs, critical: Critical | None) -> Fields:
+        """What rows are answered with: the target's real value, its median and spread, the interval."""
         names = (target.name, f"median_{target.name}", "standard_deviation")
-        rows = zip(*(outputs[name].tolist() for name in names), strict=True)
-        answers: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in rows]
+        answers: Fields = {name: outputs[name] for name in names}
         if critical:
-            low, high = (bound.tolist() for bound in self.interval(target, outputs, critical))
-            for answer, least, most in zip(answers, low, high, strict=True):
-                answer["interval"] = {"low": least, "high": most, "coverage": critical.coverage}
+            low, high = self.interval(target, outputs, critical)
+            answers["interval"] = {"low": low, "high": high, "coverage": np.full_like(low, critical.coverage)}
         return answers
 
     def interval(
@@ -277,22 +275,16 @@ class Multiclass:
         """The scalar output that attributions add up to."""
         return f"mean_{target.name}"
 
-    def answers(self, target: Feature, outputs: Outputs, critical: Critical | None) -> list[dict[str, Any]]:
-        """One answer a row: the most probable class, every class's probability, the mean, the set."""
-        names = [str(label) for label in self.classes]
-        mean = f"mean_{target.name}"
-        shares = outputs["probabilities"]
-        rows = zip(shares.argmax(axis=1).tolist(), shares.tolist(), outputs[mean].tolist(), strict=True)
-        answers: list[dict[str, Any]] = [
-            {
-                target.name: self.classes[most_probable],
-                "probabilities": dict(zip(names, row, strict=True)),
-                mean: value,
-            }
-            for most_probable, row, value in rows
-        ]
+    def answers(self, target: Feature, outputs: Outputs, critical: Critical | None) -> Fields:
+        """What rows are answered with: the most probable class, each one's probability, the mean, the set."""
+        mean, shares = self.explained(target), outputs["probabilities"]
+        answers: Fields = {
+            target.name: _texts(self.classes, shares.argmax(axis=1)),
+            "probabilities": dict(zip(map(str, self.classes), shares.T, strict=True)),
+            mean: outputs[mean],
+        }
         if critical:
-            _add_sets(answers, self.classes, shares, critical)
+            answers["prediction_set"] = _sets(self.classes, shares, critical)
         return answers
 
     def shares(self, target: Feature, outputs: Outputs) -> NDArray[np.float64]:
@@ -323,22 +315,23 @@ class Multiclass:
 Task = Binary | Regression | Multiclass
 
 
-def _add_sets(
-    answers: list[dict[str, Any]], labels: Sequence[Value], shares: NDArray[Any], critical: Critical
-) -> None:
-    """Put into each answer the labels whose share, of (n, classes), reaches their critical value.
+def _texts(labels: Sequence[Value], places: NDArray[Any]) -> list[bytes]:
+    """The label at each of the places (n,), as JSON."""
+    listed = places.tolist()
+    texts = {place: to_json(labels[place]) for place in set(listed)}
+    return [texts[place] for place in listed]
 
-    Answers with the same set share its list: nobody changes it.
-    """
+
+def _sets(labels: Sequence[Value], shares: NDArray[Any], critical: Critical) -> list[bytes]:
+    """The lists, as JSON, of the labels whose share, of (n, classes), reaches their critical value."""
     reached = shares >= np.asarray(critical.values, np.float64)
-    # A set as the bits of a number: there are few different ones, and rows of the same one share its list.
-    numbers = (reached @ (1 << np.arange(len(labels)))).tolist()
+    # A set as the bits of a number: there are few different ones.
+    numbers = (reached @ BITS[: len(labels)]).tolist()
     listed = {
-        number: [label for place, label in enumerate(labels) if number >> place & 1]
+        number: to_json([label for place, label in enumerate(labels) if number >> place & 1])
         for number in set(numbers)
     }
-    for answer, number in zip(answers, numbers, strict=True):
-        answer["prediction_set"] = listed[number]
+    return [listed[number] for number in numbers]
 
 
 def _set_field(label: Any, covered: str) -> dict[str, Any]:

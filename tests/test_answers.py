@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from pydantic_core import from_json
 
 from mean_servable import MeanServable
 from rows import changed, document
@@ -182,7 +183,7 @@ def test_a_class_is_in_the_set_from_its_own_critical_value_on(
 
     answers = spec.task.answers(spec.target, outputs, Critical(0.9, values))
 
-    assert answers[0]["prediction_set"] == expected
+    assert from_json(answers["prediction_set"][0]) == expected
 
 
 def test_each_row_of_a_call_has_its_own_set() -> None:
@@ -193,7 +194,7 @@ def test_each_row_of_a_call_has_its_own_set() -> None:
 
     answers = spec.task.answers(spec.target, outputs, Critical(0.9, [0.4, 0.4]))
 
-    assert [answer["prediction_set"] for answer in answers] == [
+    assert [from_json(text) for text in answers["prediction_set"]] == [
         ["red"],
         ["white", "red"],
         ["white"],
@@ -224,7 +225,7 @@ def test_a_target_has_no_more_classes_than_a_set_can_hold() -> None:
 
     answers = task.answers(target, outputs, Critical(0.9, [0.5] * 62))
 
-    assert answers[0]["prediction_set"] == [61]
+    assert from_json(answers["prediction_set"][0]) == [61]
     with pytest.raises(ValueError, match="at most 62 classes"):
         Multiclass(tuple(range(63)))
 

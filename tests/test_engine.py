@@ -196,15 +196,15 @@ async def test_more_rows_than_may_wait_get_429_and_the_others_are_answered() -> 
 async def test_a_request_that_takes_too_long_gets_504_and_frees_its_place() -> None:
     """The rest of its rows is never computed."""
     servable = Held()
-    async with serving(servable, max_waiting_rows=600, request_timeout_s=0.2) as client:
-        slow = await client.post(PREDICT, json=rows(600))
+    async with serving(servable, max_waiting_rows=1000, request_timeout_s=0.2) as client:
+        slow = await client.post(PREDICT, json=rows(1000))
         servable.released.set()
-        after = await client.post(PREDICT, json=rows(600))
+        after = await client.post(PREDICT, json=rows(1000))
 
     refused(slow, 504)
     assert after.status_code == 200
     # One call of the first request, which was under way; then those of the second.
-    assert servable.calls == [MANY_ROWS, MANY_ROWS, 600 - MANY_ROWS]
+    assert servable.calls == [MANY_ROWS, MANY_ROWS, 1000 - MANY_ROWS]
 
 
 async def test_a_client_may_have_less_patience_but_not_more() -> None:
