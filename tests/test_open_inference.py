@@ -242,7 +242,7 @@ async def test_the_index_lists_what_is_served_and_why_others_are_not(registry: R
     async with client_of(create_app(Settings(), own)) as client:
         every = (await client.post("/v2/repository/index")).json()
         ready = (await client.post("/v2/repository/index", json={"ready": True})).json()
-        wrong = await client.post("/v2/repository/index", json={"ready": "perhaps"})
+        wrong = await client.post("/v2/repository/index", json={"ready": "true"})
 
     served = {"name": "and_gate", "version": "1", "state": "READY", "reason": ""}
     assert every == [

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
 # A tensor is of rows, or of rows and columns.
 DIMENSIONS = 2
@@ -99,7 +99,7 @@ class ModelReady(Ready):
 class IndexRequest(BaseModel):
     """Which versions are wanted."""
 
-    ready: bool = Field(default=False, description="only those that are served")
+    ready: StrictBool = Field(default=False, description="only those that are served")
 
 
 class Indexed(BaseModel):
