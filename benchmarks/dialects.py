@@ -26,7 +26,7 @@ import numpy as np
 from benchmarks.compare import _newest, instances_of
 from benchmarks.process import Server
 from service.features import to_matrix
-from service.inference import CALL_ROWS, MANY_ROWS
+from service.inference import CALL_ROWS
 from service.models import MODELS
 from service.spec import ModelSpec
 
@@ -167,16 +167,13 @@ def graph(spec: ModelSpec, rows: int) -> None:
     keep_buffers()
     servable = SavedModelServable(_newest(spec.name), spec)
     array = to_matrix(spec.row, [spec.row.model_validate(one) for one in instances_of(spec, rows)])
-    for size in (CALL_ROWS, MANY_ROWS):
-        times = []
-        for _ in range(7):
-            began = time.perf_counter()
-            for start in range(0, rows, size):
-                servable.predict(array[start : start + size])
-            times.append(time.perf_counter() - began)
-        print(
-            f"| `{spec.name}` its graph alone, calls of {size} | | | {statistics.median(times) * 1e3:.1f} |"
-        )
+    times = []
+    for _ in range(7):
+        began = time.perf_counter()
+        for start in range(0, rows, CALL_ROWS):
+            servable.predict(array[start : start + CALL_ROWS])
+        times.append(time.perf_counter() - began)
+    print(f"| `{spec.name}` its graph alone | | | {statistics.median(times) * 1e3:.1f} |")
 
 
 if __name__ == "__main__":

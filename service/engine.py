@@ -22,7 +22,7 @@ import numpy as np
 from service.actions import Action
 from service.batching import Caller, Coalescer
 from service.errors import CallerGone, DeadlineExceeded, Overloaded
-from service.inference import CALL_ROWS, MANY_ROWS, Job, columns_of, together
+from service.inference import CALL_ROWS, Job, columns_of, together
 from service.judge import Asked, small
 from service.protocol import MAX_ROWS
 from service.registry import Servable
@@ -35,7 +35,7 @@ THREADS = 4
 # distances out of its cache, and each row of a kernel machine then takes half as long again.
 CALLS = Turns(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 # Instances that are worded together, in whole calls: a large answer is held as its bytes and this many texts.
-SLICE = 2 * MANY_ROWS
+SLICE = 2 * CALL_ROWS
 
 Read = Callable[[bytes], Asked]
 

@@ -29,13 +29,12 @@ from service.wording import Fields, listed, with_first, worded
 # An explanation costs as much as some hundred predictions: of a wine, 2 to 3 ms.
 MAX_EXPLAINED = 250
 # Rows of one call. It bounds memory, and how long a call stops the loop: a kernel machine holds a distance to
-# each of its centres for each row, and takes 8 microseconds. An explanation takes a row along 128 nodes.
-CALL_ROWS = 128
+# each of its centres for each row, takes 7 microseconds, and its wording 2. Of 128 rows at a time a cheap
+# graph takes twice as long, a kernel machine's a fifth longer; with 1,600 rows its distances are beyond what
+# `servable.keep_buffers` keeps, and it takes more than twice as long. An explanation takes a row along 128
+# nodes.
+CALL_ROWS = 640
 EXPLAINED_ROWS = 2
-# Of many rows, on a thread: a cheap graph takes half of the time that it takes by CALL_ROWS, a kernel
-# machine's a fifth less. With 1,600 rows its distances are beyond what `servable.keep_buffers` keeps, and it
-# takes more than twice as long.
-MANY_ROWS = 768
 ANSWERS = "answers"
 # The features of most rows that lie outside of what training saw.
 NOTHING = b"[]"
@@ -108,7 +107,7 @@ def raw(servable: Servable, instances: Instances, parameters: Raw) -> Job:
     This is what dialects ask: no prediction is worded, no row is looked at. `parameters.word` may run on a
     thread.
     """
-    return Job(servable.predict, instances.cells, partial(parameters.word, servable), MANY_ROWS)
+    return Job(servable.predict, instances.cells, partial(parameters.word, servable))
 
 
 def predict(servable: Servable, instances: Instances, parameters: PredictParameters) -> Job:
@@ -119,7 +118,7 @@ def predict(servable: Servable, instances: Instances, parameters: PredictParamet
         return opening + listed(_numbered(instances, columns[ANSWERS])) + b"}"
 
     compute = partial(_answered, servable, parameters.coverage)
-    return Job(compute, instances.cells, answer, MANY_ROWS, parameters.coverage)
+    return Job(compute, instances.cells, answer, coverage=parameters.coverage)
 
 
 def what_if(servable: Servable, instances: Instances, parameters: WhatIfParameters) -> Job:
@@ -146,7 +145,7 @@ def what_if(servable: Servable, instances: Instances, parameters: WhatIfParamete
         return opening + b',"curves":' + listed(_numbered(instances, curves)) + b"}"
 
     compute = partial(_answered, servable, parameters.coverage)
-    return Job(compute, swept.matrix, answer, MANY_ROWS, parameters.coverage)
+    return Job(compute, swept.matrix, answer, coverage=parameters.coverage)
 
 
 def evaluate(servable: Servable, instances: Instances, _: Parameters) -> Job:
@@ -170,7 +169,7 @@ def evaluate(servable: Servable, instances: Instances, _: Parameters) -> Job:
         beside = {"rows": len(targets), "comparison": comparison, "baseline": baseline}
         return to_json(measured | beside | _identity(servable))
 
-    return Job(partial(outputs, servable), instances.cells, answer, MANY_ROWS)
+    return Job(partial(outputs, servable), instances.cells, answer)
 
 
 def _comparison(

@@ -18,7 +18,7 @@ from service.actions import actions
 from service.app import create_app
 from service.dialects import DIALECTS
 from service.features import to_matrix
-from service.inference import CALL_ROWS, MANY_ROWS
+from service.inference import CALL_ROWS
 from service.registry import Registry
 from service.settings import Settings
 from service.spec import ModelSpec
@@ -213,7 +213,7 @@ def test_every_form_gives_the_same_numbers_to_the_last_bit(service: Service, spe
     """Rows at random, as many in each request."""
 
     @settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-    @given(st.lists(fitting_rows(spec), min_size=1, max_size=CALL_ROWS // 8))
+    @given(st.lists(fitting_rows(spec), min_size=1, max_size=16))
     def compare(rows: Instances) -> None:
         found = {}
         for form in FORMS:
@@ -252,7 +252,7 @@ def test_more_rows_than_a_call_has_give_the_same_numbers_in_other_calls(
     service: Service, spec: ModelSpec
 ) -> None:
     """A dialect's calls are larger than those whose rows are worded: alike to 2e-6, as of rows in company."""
-    rows = [dict(spec.example)] * (2 * MANY_ROWS + 1)
+    rows = [dict(spec.example)] * (2 * CALL_ROWS + 1)
     found = []
     for form in FORMS:
         answer = service.post(**form.ask(spec, rows))

@@ -19,7 +19,7 @@ from service.app import create_app
 from service.engine import Engine, rows_of
 from service.errors import ModelFailure
 from service.features import Matrix
-from service.inference import CALL_ROWS, MANY_ROWS
+from service.inference import CALL_ROWS, MAX_EXPLAINED
 from service.judge import small
 from service.models import MODELS
 from service.registry import Registry
@@ -33,6 +33,8 @@ pytestmark = pytest.mark.anyio
 GATE = MODELS["and_gate"]
 ROW = {"x1": 1, "x2": 1}
 PREDICT = "/models/and_gate/predict"
+# So many rows are computed on a thread, in two calls.
+BESIDE = CALL_ROWS + 1
 
 
 class Held(MeanServable):
@@ -107,16 +109,16 @@ async def test_concurrent_requests_share_calls_whatever_coverage_they_ask_for() 
 
 async def test_the_places_of_every_request_are_given_back() -> None:
     """Answered, refused, failed, on the loop or beside it: afterwards as many rows may wait as before."""
-    async with serving(Picky(GATE), max_waiting_rows=300) as client:
+    async with serving(Picky(GATE), max_waiting_rows=BESIDE) as client:
         for _ in range(5):
-            for count in (1, CALL_ROWS, 300):
+            for count in (1, CALL_ROWS, BESIDE):
                 assert (await client.post(PREDICT, json=rows(count))).status_code == 200
             failing = {"instances": [{"x1": 0, "x2": 0}] * 100}
             assert (await client.post(PREDICT, json=failing)).status_code == 500
             assert (await client.post(PREDICT, json={"instances": [{"x1": 9}]})).status_code == 422
 
 
-@pytest.mark.parametrize("count", [11, CALL_ROWS, CALL_ROWS + 1])
+@pytest.mark.parametrize("count", [11, CALL_ROWS, BESIDE])
 async def test_a_request_beyond_the_bound_is_answered_when_nobody_else_is_there(count: int) -> None:
     """It would be refused for ever otherwise, on the loop and beside it."""
     async with serving(MeanServable(GATE), max_waiting_rows=10) as client:
@@ -147,7 +149,7 @@ def test_a_small_body_of_many_rows_is_not_judged_on_the_loop(text: str) -> None:
     assert small(b'{"instances": [{"x1": 1, "x2": 1}]}')
 
 
-@pytest.mark.parametrize("count", [1, CALL_ROWS, CALL_ROWS + 1, 3000, 5000])
+@pytest.mark.parametrize("count", [1, CALL_ROWS, BESIDE, 3000, 5000])
 async def test_every_size_is_answered_alike(count: int) -> None:
     """On the loop, on a thread, and in several slices: the same answers, in order."""
     instances = [{"x1": number % 2, "x2": (number % 3 == 0 and 1) or 0} for number in range(count)]
@@ -180,15 +182,15 @@ async def test_a_failing_row_fails_its_own_request_and_not_its_neighbours(
 async def test_more_rows_than_may_wait_get_429_and_the_others_are_answered() -> None:
     """The bound counts what waits and what is computed; when that is done there is room again."""
     servable = Held()
-    async with serving(servable, max_waiting_rows=400) as client:
-        first = asyncio.create_task(client.post(PREDICT, json=rows(300)))
+    async with serving(servable, max_waiting_rows=2 * CALL_ROWS) as client:
+        first = asyncio.create_task(client.post(PREDICT, json=rows(BESIDE)))
         await asyncio.to_thread(servable.begun.wait, 30)
 
-        beyond = await client.post(PREDICT, json=rows(200))
+        beyond = await client.post(PREDICT, json=rows(BESIDE))
         servable.released.set()
 
         assert (await first).status_code == 200
-        assert (await client.post(PREDICT, json=rows(200))).status_code == 200
+        assert (await client.post(PREDICT, json=rows(BESIDE))).status_code == 200
     refused(beyond, 429)
     assert beyond.headers["retry-after"] == "1"
 
@@ -204,7 +206,7 @@ async def test_a_request_that_takes_too_long_gets_504_and_frees_its_place() -> N
     refused(slow, 504)
     assert after.status_code == 200
     # One call of the first request, which was under way; then those of the second.
-    assert servable.calls == [MANY_ROWS, MANY_ROWS, 1000 - MANY_ROWS]
+    assert servable.calls == [CALL_ROWS, CALL_ROWS, 1000 - CALL_ROWS]
 
 
 async def test_a_client_may_have_less_patience_but_not_more() -> None:
@@ -212,7 +214,7 @@ async def test_a_client_may_have_less_patience_but_not_more() -> None:
     servable = Held()
     async with serving(servable, request_timeout_s=0.2) as client:
         for patience in ("0.05", "1000"):
-            answer = await client.post(PREDICT, json=rows(400), headers={"request-timeout": patience})
+            answer = await client.post(PREDICT, json=rows(BESIDE), headers={"request-timeout": patience})
 
             refused(answer, 504)
         servable.released.set()
@@ -236,7 +238,8 @@ async def test_what_nobody_waits_for_any_more_ends_at_the_next_call(action: str)
             return super().explain(matrix)
 
     servable, left, sent = Counting(), asyncio.Event(), []
-    body = json.dumps(document(GATE, *[ROW] * 250, action=action)).encode()
+    count = MAX_EXPLAINED if action == "explain" else BESIDE
+    body = json.dumps(document(GATE, *[ROW] * count, action=action)).encode()
     messages = iter([{"type": "http.request", "body": body, "more_body": False}])
 
     async def receive() -> dict[str, object]:

@@ -9,7 +9,7 @@ from service.actions import actions
 from service.engine import Engine
 from service.errors import ModelFailure
 from service.features import Matrix
-from service.inference import EXPLAINED_ROWS, MANY_ROWS
+from service.inference import CALL_ROWS, EXPLAINED_ROWS
 from service.models import MODELS
 from service.registry import Registry
 from service.spec import ModelSpec
@@ -70,7 +70,7 @@ def test_a_version_is_warmed_with_one_row_and_with_a_full_call(
     warm(servable, actions(spec))
 
     assert caplog.records == []
-    assert min(servable.predicted.count(rows) for rows in (1, MANY_ROWS)) >= 2 * TIMES
+    assert min(servable.predicted.count(rows) for rows in (1, CALL_ROWS)) >= 2 * TIMES
     assert min(servable.explained.count(rows) for rows in (1, EXPLAINED_ROWS)) >= TIMES
 
 
