@@ -198,7 +198,7 @@ async def test_more_rows_than_may_wait_get_429_and_the_others_are_answered() -> 
 async def test_a_request_that_takes_too_long_gets_504_and_frees_its_place() -> None:
     """The rest of its rows is never computed."""
     servable = Held()
-    async with serving(servable, max_waiting_rows=1000, request_timeout_s=0.2) as client:
+    async with serving(servable, max_waiting_rows=1000, request_timeout_s=1) as client:
         slow = await client.post(PREDICT, json=rows(1000))
         servable.released.set()
         after = await client.post(PREDICT, json=rows(1000))
