@@ -142,7 +142,7 @@ def what_if(servable: Servable, instances: Instances, parameters: WhatIfParamete
         ]
         varied = {"feature": feature.name, "unit": feature.unit}
         opening = to_json(_reading(servable, parameters.coverage) | varied)[:-1]
-        return opening + b',"curves":' + listed(_numbered(instances, curves)) + b"}"
+        return b"".join([opening, b',"curves":', listed(_numbered(instances, curves)), b"}"])
 
     compute = partial(_answered, servable, parameters.coverage)
     return Job(compute, swept.matrix, answer, coverage=parameters.coverage)

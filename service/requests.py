@@ -31,6 +31,7 @@ Receive = Callable[[], Awaitable[Any]]
 CHARSETS = ("utf-8", "utf8", "us-ascii")
 GZIP = (b"gzip", b"x-gzip")
 TIMEOUT_HEADER = b"request-timeout"
+PIECE = 64 * 1024
 
 
 class HttpCaller:
@@ -76,14 +77,19 @@ async def body_of(headers: Mapping[bytes, bytes], receive: Receive, settings: Se
 
 async def _rest(first: Any, receive: Receive, most: int) -> bytes:
     """The body of which this is the first message, if one has come. Raises TooLarge and CallerGone."""
-    # What grows in one piece is copied as it grows, and then holds half as much again.
-    parts, size, message = list[bytes](), 0, first or await receive()
+    # What grows in one piece is copied as it grows, and then holds half as much again; many small pieces hold
+    # more than their bytes.
+    pieces, last, size, message = list[bytes](), bytearray(), 0, first or await receive()
     while True:
-        parts.append(_part(message))
-        size += len(parts[-1])
+        part = _part(message)
+        last += part
+        size += len(part)
         bound(size, most)
         if not message.get("more_body", False):
-            return b"".join(parts)
+            return b"".join([*pieces, last])
+        if len(last) >= PIECE:
+            pieces.append(bytes(last))
+            last.clear()
         message = await receive()
 
 

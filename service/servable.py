@@ -16,7 +16,7 @@ from uuid import uuid4
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # oneDNN rounds differently from one CPU to the next, and nets this small gain nothing from it.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-# Keras is for training. TensorFlow imports it by itself, and scikit-learn with it: two seconds and 165 MB.
+# Keras is for training, but TensorFlow imports it by itself, which takes two seconds and 165 MB.
 # A legacy Keras it would import too, but it lets go where that is not installed, which is here.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 

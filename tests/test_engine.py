@@ -20,7 +20,7 @@ from service.engine import Engine, rows_of
 from service.errors import ModelFailure
 from service.features import Matrix
 from service.inference import CALL_ROWS, MAX_EXPLAINED
-from service.judge import small
+from service.judge import SMALL_ROWS, small
 from service.models import MODELS
 from service.registry import Registry
 from service.settings import Settings
@@ -111,14 +111,14 @@ async def test_the_places_of_every_request_are_given_back() -> None:
     """Answered, refused, failed, on the loop or beside it: afterwards as many rows may wait as before."""
     async with serving(Picky(GATE), max_waiting_rows=BESIDE) as client:
         for _ in range(5):
-            for count in (1, CALL_ROWS, BESIDE):
+            for count in (1, SMALL_ROWS - 1, BESIDE):
                 assert (await client.post(PREDICT, json=rows(count))).status_code == 200
             failing = {"instances": [{"x1": 0, "x2": 0}] * 100}
             assert (await client.post(PREDICT, json=failing)).status_code == 500
             assert (await client.post(PREDICT, json={"instances": [{"x1": 9}]})).status_code == 422
 
 
-@pytest.mark.parametrize("count", [11, CALL_ROWS, BESIDE])
+@pytest.mark.parametrize("count", [11, SMALL_ROWS - 1, BESIDE])
 async def test_a_request_beyond_the_bound_is_answered_when_nobody_else_is_there(count: int) -> None:
     """It would be refused for ever otherwise, on the loop and beside it."""
     async with serving(MeanServable(GATE), max_waiting_rows=10) as client:
@@ -149,7 +149,7 @@ def test_a_small_body_of_many_rows_is_not_judged_on_the_loop(text: str) -> None:
     assert small(b'{"instances": [{"x1": 1, "x2": 1}]}')
 
 
-@pytest.mark.parametrize("count", [1, CALL_ROWS, BESIDE, 3000, 5000])
+@pytest.mark.parametrize("count", [1, SMALL_ROWS - 1, CALL_ROWS, BESIDE, 3000, 5000])
 async def test_every_size_is_answered_alike(count: int) -> None:
     """On the loop, on a thread, and in several slices: the same answers, in order."""
     instances = [{"x1": number % 2, "x2": (number % 3 == 0 and 1) or 0} for number in range(count)]

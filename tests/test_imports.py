@@ -1,6 +1,8 @@
 """The direction of dependencies, read from the imports of every module."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,3 +90,11 @@ def test_calls_that_unpickle_would_be_noticed(tmp_path: Path) -> None:
     for call in ("np.load(path)", "read(path, allow_pickle=True)", "tf.keras.models.load_model(path)"):
         module.write_text(call)
         assert names(module) & UNPICKLING
+
+
+def test_the_service_runs_without_keras() -> None:
+    """TensorFlow would import it by itself, and keep it."""
+    code = "import sys, service.servable; print({'keras', 'tf_keras'} & sys.modules.keys())"
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert told.stdout.strip() == "set()"
