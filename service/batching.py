@@ -21,8 +21,8 @@ from service.errors import CallerGone, DeadlineExceeded
 # Turns of the event loop without a further arrival after which nobody is waited for. With one, 64 clients
 # share a call of 64 rows; with none, what happened to be read first went ahead: 20 to 30 rows.
 TURNS = 1
-# Seconds in which those who wait are asked at most once whether they still do: asking 250 of them takes as
-# long as answering two.
+# Seconds in which those who wait are asked at most once whether they still do: asking 250 of them every 50 ms
+# took 3 % of the core.
 SWEEP_S = 0.25
 
 

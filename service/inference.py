@@ -24,7 +24,7 @@ from service.registry import Servable
 from service.spec import DISTANCE
 from service.sweep import sweep
 from service.tasks import Columns, Outputs
-from service.wording import Fields, listed, with_first, worded
+from service.wording import Fields, listed, with_first, with_last, worded
 
 # An explanation costs as much as some hundred predictions: of a wine, 2 to 3 ms.
 MAX_EXPLAINED = 250
@@ -141,8 +141,8 @@ def what_if(servable: Servable, instances: Instances, parameters: WhatIfParamete
             for code, size in zip(own, swept.sizes, strict=True)
         ]
         varied = {"feature": feature.name, "unit": feature.unit}
-        opening = to_json(_reading(servable, parameters.coverage) | varied)[:-1]
-        return b"".join([opening, b',"curves":', listed(_numbered(instances, curves)), b"}"])
+        reading = to_json(_reading(servable, parameters.coverage) | varied)
+        return with_last("curves", listed(_numbered(instances, curves)), reading)
 
     compute = partial(_answered, servable, parameters.coverage)
     return Job(compute, swept.matrix, answer, coverage=parameters.coverage)
@@ -217,8 +217,8 @@ def explain(servable: Servable, instances: Instances, _: Parameters) -> Job:
             for feature, code in zip(spec.features, columns["baseline"][0], strict=True)
         }
         explained = {"explained": spec.explained, "baseline": start}
-        opening = to_json(_identity(servable) | explained)[:-1]
-        return opening + b',"explanations":' + listed(_numbered(instances, explanations)) + b"}"
+        said = to_json(_identity(servable) | explained)
+        return with_last("explanations", listed(_numbered(instances, explanations)), said)
 
     return Job(partial(_explanations, servable), instances.cells, answer, EXPLAINED_ROWS)
 

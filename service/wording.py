@@ -35,6 +35,11 @@ def with_first(key: str, values: Sequence[bytes], objects: Sequence[bytes]) -> l
     return [b"%b%b,%b" % (lead, value, one[1:]) for value, one in zip(values, objects, strict=True)]
 
 
+def with_last(key: str, value: bytes, one: bytes) -> bytes:
+    """An object that is not empty with one more field, the last, of this JSON text."""
+    return b"".join([one[:-1], b",", _key(key), value, b"}"])
+
+
 def listed(values: Sequence[bytes]) -> bytes:
     """A list of JSON texts."""
     return b"[" + b",".join(values) + b"]"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pydantic_core import to_json
 
-from service.wording import listed, with_first, worded
+from service.wording import listed, with_first, with_last, worded
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False, width=32)
 
@@ -54,6 +54,11 @@ def test_columns_of_different_lengths_are_refused(lengths: tuple[int, int, int])
 def test_a_field_is_put_before_the_others() -> None:
     """Each object gets its own."""
     assert with_first("id", [b"7", b"8"], [b'{"a":1}', b'{"a":2}']) == [b'{"id":7,"a":1}', b'{"id":8,"a":2}']
+
+
+def test_a_field_is_put_behind_the_others() -> None:
+    """As the list of an answer is, behind what is the same for every request."""
+    assert with_last("more", b"[1]", b'{"a":1}') == b'{"a":1,"more":[1]}'
 
 
 @pytest.mark.parametrize("values", [[b"1"], [b"1", b"2", b"3"]])
