@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
 from threading import Event
 from typing import Any
 
@@ -20,6 +21,7 @@ from service.features import Matrix
 from service.limits import Stage
 from service.models import MODELS
 from service.registry import Registry
+from service.requests import body_of
 from service.settings import Settings
 from service.tasks import Outputs
 
@@ -96,6 +98,22 @@ async def test_a_body_over_the_limit_that_comes_with_its_head_is_refused(registr
 
     assert (await sent(app, b" " * 1001, whole=True))[0]["status"] == 413
     assert (await sent(app, BODY, whole=True))[0]["status"] == 200
+
+
+async def test_a_body_in_pieces_is_whole() -> None:
+    """Byte for byte, of whatever sizes they are; empty ones too."""
+    whole = os.urandom(400_000)
+    cuts = [0, 1, 3, 3, 70_003, 135_539, 135_540, 300_000, 400_000]
+    messages = [
+        {"type": "http.request", "body": whole[start:end], "more_body": end < len(whole)}
+        for start, end in pairwise(cuts)
+    ]
+    rest = iter(messages)
+
+    async def receive() -> Message:
+        return next(rest)
+
+    assert await body_of({}, receive, Settings()) == whole
 
 
 @pytest.mark.parametrize("body", [b"{}", b" " * 1001])
