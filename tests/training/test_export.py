@@ -10,7 +10,7 @@ from service.manifest import Manifest, differences, verified
 from service.models import MODELS
 from service.quality import Figure, Quality
 from training import export as export_module
-from training.export import ExportError, _rolled, compare, complete, export, golden_inputs, objection
+from training.export import ExportError, compare, complete, export
 from training.fit import fit
 from training.network import Network
 from training.table import source_of
@@ -121,45 +121,6 @@ def test_golden_rows_are_reproduced_by_the_reloaded_artifact(artifacts, name):
 
     for output, values in golden["outputs"].items():
         assert np.abs(answers[output].numpy() - values).max() <= 1e-5
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_golden_rows_are_valid_and_vary(tables, name):
-    """Eleven rows that the declaration accepts, with columns that do not all vary alike."""
-    spec = MODELS[name]
-    rows = golden_inputs(spec, tables[name].matrix)
-
-    assert rows.shape == (11, len(spec.features))
-    assert [_row(spec, codes) for codes in rows]
-    assert not list(part_violations(spec.row, rows))
-    assert len(np.unique(rows, axis=0)) > 2
-
-
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "and_gate"])
-def test_no_golden_row_is_a_row_of_the_table(tables, name):
-    """Golden rows are published with the artifact, so none may be a patient; AND has no others."""
-    rows = golden_inputs(MODELS[name], tables[name].matrix)
-
-    assert not any((tables[name].matrix == row).all(axis=1).any() for row in rows)
-
-
-def test_golden_rows_are_rolled_otherwise_until_none_is_a_row_of_the_table(tables):
-    """A patient put where the first choice lies makes it choose again; the other columns stay quantiles."""
-    matrix = tables["survival"].matrix
-    first = golden_inputs(MODELS["survival"], matrix)
-    # The quantiles of 470 patients hardly move by one more, so the same rows are the first choice again.
-    met = np.concatenate([matrix, first[5:6]])
-    assert (_rolled(MODELS["survival"], met, 3) == first[5]).all(axis=1).any()
-    second = golden_inputs(MODELS["survival"], met)
-
-    assert not (second == first[5]).all(axis=1).any()
-    assert not any((met == row).all(axis=1).any() for row in second)
-
-
-def test_golden_rows_that_must_be_rows_of_the_table_are_refused(tables):
-    """Three of the four rows of AND: every roll meets one of them, though 1 AND 1 is not in the table."""
-    with pytest.raises(ExportError, match="golden rows are rows of the table, expected none"):
-        golden_inputs(MODELS["and_gate"], tables["and_gate"].matrix[:3])
 
 
 def test_a_network_too_steep_to_explain_is_not_exported(small, quick, tmp_path):
@@ -319,51 +280,6 @@ def test_card_and_drawings_are_digested_and_shown(artifacts, name):
 def test_an_artifact_is_readable_by_the_services_user(artifacts):
     """The hidden folder was this user's alone; the version is not."""
     assert artifacts["and_gate"].stat().st_mode & 0o777 == 0o755
-
-
-WORSE = Figure(value=0.01, low=-0.02, high=0.04)
-
-
-@pytest.mark.parametrize(
-    ("margin", "reason"),
-    [
-        (WORSE, r"the loss is 0\.0100 below .* from -0\.0200 to 0\.0400: expected above 0"),
-        (Figure(value=0.5, low=0.0, high=1.0), "from 0.0000 to 1.0000"),
-        (Figure(value=0.5), "was not compared"),
-        (None, "was not compared"),
-    ],
-)
-def test_a_model_that_does_not_beat_the_baseline_is_refused(fitted, small, tmp_path, margin, reason):
-    """Its margin's whole interval has to be above 0; a margin without one, or none, proves nothing."""
-    quality = QUALITY.model_copy(update={"margin": margin})
-
-    with pytest.raises(ExportError, match=f"{reason}.*--force"):
-        published(fitted["and_gate"], small["and_gate"], tmp_path, quality)
-
-    assert not (tmp_path / "and_gate").exists()
-
-
-def test_a_model_that_beats_the_baseline_has_no_objection():
-    """Above 0 with its interval."""
-    assert objection(QUALITY) is None
-
-
-def test_what_is_forced_says_so(fitted, small, tmp_path):
-    """The gate's objection stands in the manifest and on the card, for everyone to read."""
-    quality = QUALITY.model_copy(update={"margin": WORSE})
-    folder = published(fitted["and_gate"], small["and_gate"], tmp_path, quality, force=True)
-
-    assert Manifest.read(folder).provenance.forced == objection(quality)
-    assert "**Published by force.**" in (folder / "card.md").read_text()
-    assert "-0.0200 to 0.0400" in (folder / "card.md").read_text()
-
-
-def test_force_leaves_no_trace_where_nothing_was_forced(fitted, small, tmp_path):
-    """A good model published with --force is a good model."""
-    folder = published(fitted["and_gate"], small["and_gate"], tmp_path, force=True)
-
-    assert Manifest.read(folder).provenance.forced is None
-    assert "force" not in (folder / "card.md").read_text()
 
 
 def numbers_of(folder):
