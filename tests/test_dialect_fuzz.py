@@ -16,7 +16,7 @@ from test_fuzz import MARKER, Lines, anything, mostly, service, text
 from service.models import MODELS
 
 __all__ = ["service"]  # the fixture
-BODIES = 400
+BODIES = 600
 DTYPES = {"FP32": "<f4", "FP64": "<f8", "INT64": "<i8", "INT8": "i1", "BOOL": "?"}
 
 

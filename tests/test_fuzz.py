@@ -1,4 +1,4 @@
-"""1,000 bodies that no client should send: no 5xx, and nothing of them in an answer or in the log."""
+"""2,000 bodies that no client should send: no 5xx, and nothing of them in an answer or in the log."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from service.models import MODELS
 from service.settings import Settings
 
 MARKER = "zqmarkerqz"
-BODIES = 1_000
+BODIES = 2_000
 
 text = st.one_of(st.just(MARKER), st.text(max_size=8).map(lambda end: MARKER + end), st.text(max_size=12))
 scalar = st.one_of(
