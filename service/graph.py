@@ -13,7 +13,7 @@ COMPUTING = frozenset(
     AddN AddV2 ArgMax BatchMatMulV2 BiasAdd BiasAddGrad BroadcastGradientArgs BroadcastTo Cast
     ConcatOffset ConcatV2 Const Cumsum DynamicStitch Equal Erf Erfc Exp ExpandDims Fill FloorMod
     GatherV2 Greater GreaterEqual Identity InvertPermutation IsNan Log MatMul Maximum Mean Minimum
-    Mul Neg NoOp OneHot OnesLike Pack PartitionedCall Placeholder Pow Prod Range ReadVariableOp
+    Mul Neg NoOp OneHot OnesLike Pack PadV2 PartitionedCall Placeholder Pow Prod Range ReadVariableOp
     RealDiv Reciprocal Relu ReluGrad Reshape ResourceGather Rsqrt RsqrtGrad Select SelectV2 Shape
     ShapeN Sigmoid SigmoidGrad Slice Softmax Softplus Sqrt Square Squeeze StatefulPartitionedCall
     StridedSlice StridedSliceGrad Sub Sum Tanh TanhGrad Transpose Unpack UnsortedSegmentSum

@@ -43,17 +43,20 @@ class DistancePercentile(tf.Module):  # type: ignore[misc]
             tf.Variable(values, False, name=name, dtype=tf.float32)
             for name, values in (
                 *zip(("centre", "whitening"), _unscaled(encoding, centre, whitening), strict=True),
-                ("left", steps[None, :, 0]), ("steps", steps),
+                ("left", steps[None, :, 0]), ("steps", steps[[0, *range(len(steps))]]),
             )
         )  # fmt: skip
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Answer the percentile of each row."""
-        apart = tf.matmul(self.encoding.with_levels(x) - self.centre, self.whitening)
-        distance = tf.norm(apart, axis=1)
-        step = tf.raw_ops.UpperBound(sorted_inputs=self.left, values=distance[None], out_type=tf.int32) - 1
-        left, share, slope = tf.unstack(tf.gather(self.steps, step[0]), axis=-1)
-        return share + (distance - left) * slope
+        apart = tf.matmul(
+            self.whitening, self.encoding.with_levels(x) - self.centre, transpose_a=True, transpose_b=True
+        )  # (p, n)
+        distance = tf.sqrt(tf.reduce_sum(apart * apart, axis=0, keepdims=True))
+        # Of a step its place in `left` and one more: the first step of `steps` stands there twice.
+        step = tf.raw_ops.UpperBound(sorted_inputs=self.left, values=distance, out_type=tf.int32)
+        left, share, slope = tf.unstack(tf.gather(self.steps, step), axis=-1)
+        return tf.reshape(share + (distance - left) * slope, [-1])
 
 
 def _steps(edges: NDArray[np.float32], shares: Sequence[float]) -> NDArray[np.float32]:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import block_diag, cho_factor, cho_solve
 
 Doubles = NDArray[np.float64]
 # Ridge can answer shares below 0: about what every class keeps, before the shares are made to sum to 1.
+# The graph counts in units of it.
 LEAST = 0.002
 # Added to a diagonal that rounding could make a little too small.
 ROUNDING = 1e-9
@@ -87,42 +88,35 @@ def fit(kernel: Kernel, rows: Doubles, targets: Doubles) -> Machine:
 class KernelMachine(tf.Module):  # type: ignore[misc]
     """The graph of a fitted machine: z float32 [None, p] to a share for each class, float32 [None, classes].
 
-    One product gives 1 + (d / reach)^2, a row for each centre. As a difference of large squares it is
-    rounded to about 1e-5 of itself beside a training row, and less than 1e-6 elsewhere; a share hangs on it
-    no more.
+    One product gives 1 + (d / reach)^2, a column for each centre. As a difference of large squares it is
+    rounded to some 1e-5 of itself beside a training row, and less than 1e-6 elsewhere. Products of other
+    numbers of rows are rounded otherwise: the shares of a training row can differ by 1e-4 between them.
     """
 
     def __init__(self, machine: Machine) -> None:
         """Hold the machine's arrays as variables, all distances in units of the kernel's reach."""
         super().__init__(name="kernel_machine")
-        centres = machine.centres / machine.kernel.reach
-        squares = (centres**2).sum(axis=1, keepdims=True)
-        # 1 + |c - p|^2 = (-2c, 1, 1 + |c|^2) (p, |p|^2, 1)
-        rows = np.hstack([-2 * centres, np.ones_like(squares), 1 + squares])
-        self.transform, self.rows, self.alpha, self.mean = (
+        self.parameters = sum(one.size for one in (machine.alpha, machine.transform, machine.mean))
+        centres = machine.centres.T / machine.kernel.reach
+        squares = (centres**2).sum(axis=0, keepdims=True)
+        # Of p in A's coordinates and a 1 beside it:  1 + |c - p|^2 = (p, 1, |(p, 1)|^2) (-2c, |c|^2, 1)
+        transform = block_diag(machine.transform / machine.kernel.reach, 1)
+        columns = np.vstack([-2 * centres, squares, np.ones_like(squares)])
+        self.transform, self.columns, self.alpha, self.mean = (
             tf.Variable(values, False, name=name, dtype=tf.float32)
             for name, values in (
-                ("transform", machine.transform / machine.kernel.reach), ("rows", rows),
-                ("alpha", machine.alpha.T), ("mean", machine.mean),
+                ("transform", transform), ("columns", columns),
+                ("alpha", machine.alpha / LEAST), ("mean", machine.mean / LEAST),
             )
         )  # fmt: skip
 
-    @property
-    def parameters(self) -> int:
-        """The fitted numbers: coefficients, metric and mean; the centres are rows, not parameters."""
-        return sum(int(np.prod(one.shape)) for one in (self.alpha, self.transform, self.mean))
-
     def __call__(self, z: tf.Tensor) -> tf.Tensor:
         """Answer the shares of z."""
-        # A single row would be multiplied by another routine, which rounds differently: there is one more.
-        place = tf.matmul(tf.concat([z, z[:1]], axis=0), self.transform)
+        place = tf.matmul(tf.pad(z, [[0, 0], [0, 1]], constant_values=1), self.transform)
         square = tf.reduce_sum(place * place, axis=1, keepdims=True)
-        point = tf.concat([place, square, tf.ones_like(square)], axis=1)
-        # A column for each row of z: of many rows the machine then takes a fifth less time.
-        near = tf.math.rsqrt(tf.matmul(self.rows, point, transpose_b=True))
-        answer = tf.transpose(tf.matmul(self.alpha, near))[: tf.shape(z)[0]] + self.mean
+        near = tf.math.rsqrt(tf.matmul(tf.concat([place, square], axis=1), self.columns))
         # Bent where it is held above 0, not broken: along an edge, attributions would not add up.
-        shares = LEAST * tf.nn.softplus(answer / LEAST)
+        shares = tf.nn.softplus(tf.nn.bias_add(tf.matmul(near, self.alpha), self.mean))
         return shares / tf.reduce_sum(shares, axis=1, keepdims=True)
 
 

@@ -143,22 +143,27 @@ class Scores(tf.Module):  # type: ignore[misc]
             place for place, feature in enumerate(features) if feature.kind in ("quantity", "count")
         )
         knots = [_knots(matrix[:, source].astype(np.float64)) for source in self.sources]
-        # Rows of one length: the last knot is repeated, which makes steps of no width and no height.
+        # Rows of one length: the last knot is repeated, which makes steps that hold no value.
         at, score = (np.stack([_padded(one[part]) for one in knots]) for part in (0, 1))
         width, height = np.diff(at), np.diff(score)
-        steps = np.stack([at[:, :-1], np.where(width > 0, width, 1), score[:, :-1], height], axis=-1)
-        # Every step of one column after the other's: left end, width, the score there, height.
-        self.steps = tf.Variable(steps.reshape(-1, 4), False, name="steps", dtype=tf.float32)
-        self.left = tf.Variable(at[:, :-1], False, name="left", dtype=tf.float32)
-        self.first = tf.constant(np.arange(len(knots))[:, None] * (KNOTS - 1), tf.int32)
+        slope = np.divide(height, width, out=np.zeros_like(width), where=width > 0)
+        # Below the first knot and from the last one on it is flat.
+        steps = [np.pad(at, [(0, 0), (1, 0)], "edge"), np.pad(score, [(0, 0), (1, 0)], "edge"),
+                 np.pad(slope, [(0, 0), (1, 1)])]  # fmt: skip
+        # Every step of one column after the other's: left end, the score there, slope.
+        self.steps = tf.Variable(
+            np.stack(steps, axis=-1).reshape(-1, 3), False, name="steps", dtype=tf.float32
+        )
+        self.knots = tf.Variable(at, False, name="knots", dtype=tf.float32)
+        self.first = tf.constant(np.arange(len(knots))[:, None] * (KNOTS + 1), tf.int32)
+        self.copying = np.eye(len(features), dtype=np.float32)[list(self.sources)]
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Score x float32 [None, d]: [None, scored]."""
-        values = tf.transpose(tf.gather(x, self.sources, axis=1))  # (scored, n)
-        step = tf.raw_ops.UpperBound(sorted_inputs=self.left, values=values, out_type=tf.int32) - 1
-        found = tf.gather(self.steps, tf.maximum(step, 0) + self.first)
-        left, width, score, height = tf.unstack(found, axis=-1)
-        return tf.transpose(score + tf.clip_by_value((values - left) / width, 0, 1) * height)
+        values = tf.matmul(self.copying, x, transpose_b=True)  # (scored, n), to the last bit
+        step = tf.raw_ops.UpperBound(sorted_inputs=self.knots, values=values, out_type=tf.int32) + self.first
+        left, score, slope = tf.unstack(tf.gather(self.steps, step), axis=-1)
+        return tf.transpose(score + (values - left) * slope)
 
 
 def columns_of(z: tf.Tensor, places: Sequence[int]) -> tf.Tensor:

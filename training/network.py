@@ -148,7 +148,8 @@ class Network(tf.Module):  # type: ignore[misc]
         shares = self._shares(z)
         match self.spec.task:
             case Binary(event=event, complement=complement):
-                return {event: shares[:, 1]} | ({complement: shares[:, 0]} if complement else {})
+                other, one = tf.unstack(shares, axis=1)
+                return {event: one} | ({complement: other} if complement else {})
             case Regression(values=values):
                 names = [output.name for output in self.spec.task.outputs(self.spec.target)]
                 return dict(zip(names, read_out(shares, values), strict=True))

@@ -119,7 +119,7 @@ def test_a_normal_score_is_the_quantile_of_a_normal_variable(features):
     beyond = matrix[:3].copy()
     beyond[:, 0] = -9, np.median(matrix[:, 0]), 1e6
 
-    assert scores.left.shape == (2, KNOTS - 1)
+    assert scores.knots.shape == (2, KNOTS)
     assert found.std() == pytest.approx(1, abs=0.02)
     assert np.abs(found - np.log(matrix[:, 0]))[np.abs(found) < 2].max() < 0.15
     assert np.allclose(scores(tf.constant(beyond)).numpy()[:, 0], [-FURTHEST, 0, FURTHEST], atol=0.01)
