@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from service.features import Matrix
 from service.spec import DISTANCE, ModelSpec
 from service.tasks import Binary, Multiclass, Outputs, Regression
-from training.calibration import Calibration
+from training.calibration import LEAST, Calibration
 from training.distance import DistancePercentile
 from training.kernel import KernelMachine
 from training.layers import Encoding, MemberDense, columns_of
@@ -186,13 +186,13 @@ def read_out(shares: tf.Tensor, values: Sequence[int]) -> tuple[tf.Tensor, tf.Te
     What `tasks.Regression.read_out` answers, in the graph.
     """
     whole = tf.constant(values, tf.float32)
-    mean = tf.linalg.matvec(shares, whole)
-    spread = tf.sqrt(tf.reduce_sum(shares * (whole - mean[:, None]) ** 2, axis=1))
-    up_to = tf.cumsum(shares, axis=1)
-    middle = tf.argmax(tf.cast(up_to >= 0.5, tf.int32), axis=1)
-    own = tf.gather(shares, middle, batch_dims=1)
-    below = tf.gather(up_to, middle, batch_dims=1) - own
-    return mean, tf.gather(whole, middle) - 0.5 + (0.5 - below) / own, spread
+    mean = tf.matmul(shares, whole[:, None])
+    spread = tf.sqrt(tf.reduce_sum(shares * (whole - mean) ** 2, axis=1))
+    # The part of each value's share that lies below the middle of the distribution.
+    part = tf.clip_by_value(
+        (0.5 - tf.cumsum(shares, axis=1, exclusive=True)) / tf.maximum(shares, LEAST), 0, 1
+    )
+    return mean[:, 0], values[0] - 0.5 + tf.reduce_sum(part, axis=1), spread
 
 
 def _split(matrix: Matrix) -> list[Matrix]:
