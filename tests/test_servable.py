@@ -52,14 +52,11 @@ def test_every_artifact_is_small(spec: ModelSpec) -> None:
 
 @pytest.mark.anyio
 async def test_predictions_equal_the_saved_model_called_directly(loaded: Registry, spec: ModelSpec) -> None:
-    """HTTP adds nothing: the answer is what the signature returns, but for the folding of constants.
-
-    Called with the row twice, as a single row is multiplied by another routine.
-    """
+    """HTTP adds nothing: the answer is what the signature returns, but for the folding of constants."""
     folder = ARTIFACTS / spec.name / str(loaded.servable(spec.name).version)
     direct = tf.saved_model.load(str(folder))
     matrix = to_matrix(spec.row, [spec.row.model_validate(spec.example)])
-    outputs = direct.signatures["serving_default"](x=tf.constant(np.repeat(matrix, 2, axis=0)))
+    outputs = direct.signatures["serving_default"](x=tf.constant(matrix))
     async with client_of(create_app(Settings(), loaded)) as client:
         body = {"instances": [dict(spec.example)]}
         answer = (await client.post(f"/models/{spec.name}/predict", json=body)).json()["predictions"][0]

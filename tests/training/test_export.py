@@ -339,9 +339,9 @@ def test_training_rows_would_be_found(artifacts, fitted, small):
     network, table = fitted["wine_grade"].network, small["wine_grade"]
     machine = network.learners[1]
     z = network.encoding(tf.constant(table.matrix)).numpy()[:, machine.places]
-    place = z @ machine.machine.transform.numpy()
+    place = np.pad(z, [(0, 0), (0, 1)]) @ machine.machine.transform.numpy()
     squares = (place**2).sum(axis=1, keepdims=True)
-    forms = [np.hstack([-2 * place, np.ones_like(squares), 1 + squares])]
+    forms = [np.hstack([-2 * place[:, :-1], squares, np.ones_like(squares)])]
 
     assert any(rows_in(values, forms) for _, values in numbers_of(artifacts["wine_grade"]))
 
