@@ -23,7 +23,6 @@ from service.actions import Action, actions
 from service.engine import Engine
 from service.exchange import State
 from service.limits import Door, Limits
-from service.models import MODELS
 from service.registry import Registry, Servable
 from service.routes import Shortcut, Shortcuts, model_routes, service_routes, shortcuts, unknown_model_routes
 from service.settings import Settings
@@ -62,7 +61,7 @@ class Service:
 def create_app(settings: Settings | None = None, registry: Registry | None = None) -> Service:
     """Build the service. Without a registry, the artifacts folder is loaded when the app starts."""
     settings = settings or Settings()
-    models = registry.models if registry else MODELS
+    models = registry.models if registry else settings.served
     offered = {name: actions(spec) for name, spec in models.items()}
     flat = list(chain.from_iterable(offered.values()))
     api: FastAPI = FastAPIOffline(
@@ -93,7 +92,7 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
 
 def load(settings: Settings) -> Registry:
     """Choose the device, then load and prove every version below the artifacts folder."""
-    registry = Registry(MODELS)
+    registry = Registry(settings.served)
     _prepare(registry, settings)
     _scan(registry, settings, {})
     return registry
@@ -101,7 +100,7 @@ def load(settings: Settings) -> Registry:
 
 def _state(settings: Settings, registry: Registry | None, offered: Mapping[str, Sequence[Action]]) -> State:
     """What requests have at hand. A registry that is given is all there is: nobody looks at the artifacts."""
-    served = registry or Registry(MODELS)
+    served = registry or Registry(settings.served)
     engine, telemetry = Engine(settings.max_waiting_rows), Telemetry()
 
     def changed() -> None:

@@ -7,14 +7,14 @@
     python -m service key list
     python -m service key revoke laboratory --created 2026-11-25T12:00:00Z
 
-ARTIFACTS, DEVICE and TRUSTED_DIGESTS, in the environment or .env, hold for them as for the service.
+ARTIFACTS, MODELS, DEVICE and TRUSTED_DIGESTS, in the environment or .env, hold for them as for the service.
 Nothing here speaks to a running service: it looks at the files by itself.
 """
 
 import argparse
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -53,7 +53,7 @@ def run(arguments: Sequence[str], settings: Settings, load: Load | None = None) 
     if asked.command == "key":
         return _key(asked, settings)
     do: dict[str, Callable[[argparse.Namespace, Load], int]] = {
-        "check": _check, "promote": _promote, "rollback": _rollback,
+        "check": partial(_check, models=settings.served), "promote": _promote, "rollback": _rollback,
     }  # fmt: skip
     try:
         return do[asked.command](asked, load or _tensorflow(settings))
@@ -70,10 +70,10 @@ def _tensorflow(settings: Settings) -> Load:
     return partial(SavedModelServable, trusted=settings.trusted)
 
 
-def _check(asked: argparse.Namespace, load: Load) -> int:
-    """Say of every version of every model whether it may be served."""
+def _check(asked: argparse.Namespace, load: Load, models: Mapping[str, ModelSpec]) -> int:
+    """Say of every version of the models that are served whether it may be."""
     wrong = 0
-    for name, spec in MODELS.items():
+    for name, spec in models.items():
         home = asked.artifacts / name
         folders = version_folders(home)
         for version in sorted(folders):

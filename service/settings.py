@@ -10,6 +10,7 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, FileP
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.models import MODELS
+from service.spec import ModelSpec
 
 ORIGIN = r"\*|https?://[^/,\s]+"
 
@@ -40,10 +41,27 @@ def _are_both(key: Path | None, info: ValidationInfo) -> Path | None:
     return key
 
 
-def _is_declared(name: str | None) -> str | None:
-    if name is not None and name not in MODELS:
-        raise ValueError(f"give one of the models: {', '.join(MODELS)}")
+ALL = "all"
+
+
+def _are_declared(names: str) -> str:
+    plain = re.sub(r"\s", "", names)
+    if plain != ALL and not MODELS.keys() >= {*plain.split(",")}:
+        raise ValueError(f"give {ALL}, or models with commas between: {', '.join(MODELS)}")
+    return plain
+
+
+def _is_served(name: str | None, info: ValidationInfo) -> str | None:
+    # Names that are no models have been refused already, and are not here.
+    served = _served(info.data.get("models", ALL))
+    if name is not None and name not in served:
+        raise ValueError(f"give one of the models that are served: {', '.join(served)}")
     return name
+
+
+def _served(names: str) -> dict[str, ModelSpec]:
+    asked = MODELS if names == ALL else names.split(",")
+    return {name: spec for name, spec in MODELS.items() if name in asked}
 
 
 def _is_path(path: str | None) -> str | None:
@@ -94,6 +112,9 @@ class Settings(BaseSettings):
     )
     workers: int = Field(1, ge=1, description="processes that answer (WORKERS)")
     artifacts: Path = Field(Path("artifacts"), description="folder of <model>/<version>/ (ARTIFACTS)")
+    models: Annotated[str, AfterValidator(_are_declared)] = Field(
+        ALL, description="models that are served, with commas between (MODELS)"
+    )
     model_poll_s: float = Field(
         2.0, ge=0, description="seconds between two looks at the artifacts; 0: only when told (MODEL_POLL_S)"
     )
@@ -145,7 +166,7 @@ class Settings(BaseSettings):
     shutdown_timeout_s: int = Field(
         30, ge=1, description="seconds that requests in flight then get (SHUTDOWN_TIMEOUT_S)"
     )
-    invocations_model: Annotated[str | None, AfterValidator(_is_declared)] = Field(
+    invocations_model: Annotated[str | None, AfterValidator(_is_served)] = Field(
         None, description="the model that /invocations and AIP_PREDICT_ROUTE ask (INVOCATIONS_MODEL)"
     )
     aip_health_route: Annotated[str | None, AfterValidator(_is_path)] = Field(
@@ -177,6 +198,11 @@ class Settings(BaseSettings):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], BeforeValidator(lambda level: str(level).lower())
     ] = Field("info", description="what is logged at least (LOG_LEVEL)")
+
+    @property
+    def served(self) -> dict[str, ModelSpec]:
+        """The declarations of the models that are served, in the order of `MODELS`."""
+        return _served(self.models)
 
     @property
     def trusted(self) -> frozenset[str]:

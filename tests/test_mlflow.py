@@ -128,7 +128,9 @@ class TestWhoAnswers:
 
     def test_the_setting_is_one_of_the_models(self) -> None:
         """A misspelt one ends the start, and is not repeated."""
-        with pytest.raises(ValueError, match="give one of the models: and_gate, survival") as refusal:
+        with pytest.raises(
+            ValueError, match="give one of the models that are served: and_gate, survival"
+        ) as refusal:
             Settings(invocations_model="horse")
         assert "horse" not in str(refusal.value.errors()[0]["msg"])  # type: ignore[attr-defined]
 

@@ -133,7 +133,7 @@ def test_bytes_that_are_not_http_do_no_harm(server: Server) -> None:
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_is_a_success(how: signal.Signals) -> None:
     """SIGTERM and SIGINT end the process with exit code 0, and nothing in the log is an error."""
-    with Server() as server:
+    with Server("--models", "and_gate") as server:
         assert httpx.get(f"{server.url}/health/ready").status_code == 200
         assert server.stop(how) == 0
 
@@ -144,7 +144,7 @@ def test_a_stop_is_a_success(how: signal.Signals) -> None:
 def test_the_log_of_a_process_holds_no_value() -> None:
     """What reaches stderr of the real process at debug level repeats nothing of a request."""
     wrong = {"instances": [{"age": "MARKER", "MARKER": 1}]}
-    with Server("--log-level", "debug") as server:
+    with Server("--models", "survival", "--log-level", "debug") as server:
         url = f"{server.url}/models/survival/predict"
         httpx.post(url, json=wrong, headers={"MARKER": "MARKER"})
         httpx.post(f"{url}?MARKER=MARKER", json=wrong)
@@ -188,7 +188,7 @@ def test_the_artifacts_folder_can_be_chosen(tmp_path: Path) -> None:
 def test_workers_answer_from_several_processes_and_count_together() -> None:
     """--workers 2: whoever is asked for the metrics has counted every request; it stops with 0."""
     body = {"instances": [dict(MODELS["and_gate"].example)] * 3}
-    with Server(workers=2) as server:
+    with Server("--models", "and_gate", workers=2) as server:
         for _ in range(40):  # each on a connection of its own, which either process may accept
             assert httpx.post(f"{server.url}/models/and_gate/predict", json=body).status_code == 200
         pages = [httpx.get(f"{server.url}/metrics").text for _ in range(10)]

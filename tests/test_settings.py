@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from servers import ROOT
+from servers import ROOT, client_of
+from service.app import create_app
 from service.settings import Settings
 
 
@@ -44,6 +45,38 @@ def test_an_empty_line_of_the_environment_is_no_setting(monkeypatch: pytest.Monk
     monkeypatch.setenv("LOG_LEVEL", "INFO")
 
     assert (Settings().port, Settings().log_level) == (8000, "info")
+
+
+@pytest.mark.anyio
+async def test_models_says_what_is_served() -> None:
+    """What is not served is not loaded, documented, answered, or missed by readiness."""
+    settings = Settings(
+        _cli_parse_args=["--models", "survival, and_gate", "--artifacts", str(ROOT / "artifacts")]
+    )
+    async with client_of(create_app(settings)) as client:
+        models = (await client.get("/models")).json()["models"]
+        other = await client.get("/models/wine_type")
+        paths = (await client.get("/openapi.json")).json()["paths"]
+
+        assert [model["name"] for model in models] == ["and_gate", "survival"]
+        assert (await client.get("/health/ready")).status_code == 200
+        assert (other.status_code, "and_gate, survival" in other.json()["detail"]) == (404, True)
+        assert "/models/survival/predict" in paths
+        assert not any("wine" in path for path in paths)
+
+
+@pytest.mark.parametrize("wrong", ["", "horse", "survival,horse", "all,survival", "survival;and_gate"])
+def test_what_is_no_model_ends_the_start(wrong: str) -> None:
+    """With what to give, without repeating it."""
+    with pytest.raises(ValueError, match="give all, or models with commas between: and_gate, ") as refusal:
+        Settings(models=wrong)
+    assert "horse" not in str(refusal.value.errors()[0]["msg"])  # type: ignore[attr-defined]
+
+
+def test_the_model_of_invocations_is_one_that_is_served() -> None:
+    """Another would answer nobody."""
+    with pytest.raises(ValueError, match=r"one of the models that are served: and_gate, survival \["):
+        Settings(models="survival,and_gate", invocations_model="wine_type")
 
 
 def test_trusted_digests_are_a_list_with_commas_and_any_by_default() -> None:

@@ -55,7 +55,7 @@ def stage(server: Server) -> int:
 
 def test_at_sigterm_it_is_not_ready_at_once_and_goes_on_answering() -> None:
     """Until the grace is over: whoever sends work here has time to look elsewhere. A second one ends it."""
-    with Server("--drain-grace-s", "600") as server:
+    with Server("--models", "and_gate", "--drain-grace-s", "600") as server:
         assert (stage(server), "connection" in post(server).headers) == (200, False)
         server.process.send_signal(signal.SIGTERM)
         eventually(lambda: stage(server) == 503)

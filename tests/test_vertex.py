@@ -135,6 +135,7 @@ def test_a_process_serves_as_vertex_ai_asks() -> None:
         "AIP_PREDICT_ROUTE": PREDICT,
         "AIP_MODE": "PREDICTION",
         "AIP_STORAGE_URI": "gs://nowhere",
+        "MODELS": "and_gate,survival",
         "INVOCATIONS_MODEL": "and_gate",
     }
     with serving(environment) as process:
@@ -147,9 +148,12 @@ def test_a_process_serves_as_vertex_ai_asks() -> None:
 
 
 def test_a_process_serves_as_sagemaker_asks() -> None:
-    """`serve` is its argument, /ping and /invocations are its paths; the port may be another than 8080."""
+    """`serve` is its argument, /ping and /invocations are its paths; the port may be another than 8080.
+
+    Where one model is served nobody needs to name it.
+    """
     url = f"http://127.0.0.1:{(port := free_port())}"
-    environment = {"SAGEMAKER_BIND_TO_PORT": str(port), "INVOCATIONS_MODEL": "and_gate"}
+    environment = {"SAGEMAKER_BIND_TO_PORT": str(port), "MODELS": "and_gate"}
     with serving(environment, "serve") as process:
         eventually(lambda: process.poll() is not None or answers(url + "/ping"))
         answer = httpx.post(

@@ -5,7 +5,7 @@ answers here is said by a header of the request, else by a setting.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -113,9 +113,12 @@ def _actions(predicts: Mapping[str, Action]) -> dict[str, Action]:
 
 
 async def invoke(asked: Mapping[str, Action], scope: Scope, receive: Receive, reader: Reader) -> bytes:
-    """Answer by the model that the request, or else the setting, names. Raises ServiceError."""
+    """Answer by the model that the request, or else the setting, names, or by the only one.
+
+    Raises ServiceError.
+    """
     state: State = scope["app"].state
-    name = _named(dict(scope["headers"])) or state.settings.invocations_model
+    name = _named(dict(scope["headers"])) or state.settings.invocations_model or _only(asked)
     if name is None:
         raise MalformedBody(
             "Several models are served, and the request names none: send the header X-Model with one of"
@@ -130,6 +133,11 @@ def _named(headers: Mapping[bytes, bytes]) -> str | None:
     """The model that a request names."""
     found = next((headers[header] for header in HEADERS if header in headers), None)
     return None if found is None else found.decode("latin-1").removesuffix(ARCHIVE)
+
+
+def _only(models: Collection[str]) -> str | None:
+    """The model, if there is no other."""
+    return next(iter(models)) if len(models) == 1 else None
 
 
 def reader(judge: Judge, headers: Mapping[bytes, bytes]) -> Read:
