@@ -17,6 +17,7 @@ from math import inf
 from typing import Any, NamedTuple, Protocol
 
 from service.errors import CallerGone, DeadlineExceeded
+from service.pace import Pace
 
 # Turns of the event loop without a further arrival after which nobody is waited for. With one, 64 clients
 # share a call of 64 rows; with none, what happened to be read first went ahead: 20 to 30 rows.
@@ -63,8 +64,16 @@ class Coalescer:
         self._queue: deque[Waiting] = deque()
         self._queued = 0  # rows
         self._swept = -inf
+        # When the last call began, and its rows, if others still waited behind it.
+        self._before: tuple[float, int] | None = None
+        self._pace = Pace()
         # Whether others are about: some shared the last call, or one has asked in this turn of the loop.
         self._company = False
+
+    @property
+    def wait_s(self) -> float:
+        """The seconds that rows which came now would wait for those before them; 0 where nobody waits."""
+        return self._queued * self._pace.row_s
 
     async def __call__(self, rows: Rows, caller: Caller) -> Answers:
         """Return the answers to n rows, n not above the rows of one call.
@@ -102,7 +111,13 @@ class Coalescer:
         if turns and self._queued < self._rows:
             loop.call_soon(self._gather, self._queued, turns - 1)
             return
-        taken = self._taken(loop.time())
+        now = loop.time()
+        if self._before is not None:
+            began, rows = self._before
+            self._pace.note(now - began, rows)
+        taken = self._taken(now)
+        rows = sum(len(one.rows) for one in taken)
+        self._before = (now, rows) if rows and self._queue else None
         try:
             if taken:
                 self._answer(taken)

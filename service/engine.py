@@ -3,13 +3,15 @@
 A small request is judged and worded on the event loop and shares its call with others (`batching`). What
 takes long, be it many rows, an evaluation or an explanation, has a thread, so that the loop goes on
 answering; it goes in slices, and ends at the next one when nobody waits any more. One bound holds for all
-rows that wait or are being computed, whoever sent them.
+rows that wait or are being computed, whoever sent them. Who would be answered too late is refused at once.
 
 Knows asyncio and threads; knows nothing of HTTP or TensorFlow.
 """
 
 import asyncio
 import os
+import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -24,6 +26,7 @@ from service.batching import Caller, Coalescer
 from service.errors import CallerGone, DeadlineExceeded, Overloaded
 from service.inference import CALL_ROWS, Job, columns_of, together
 from service.judge import Asked, small
+from service.pace import Pace
 from service.protocol import MAX_ROWS
 from service.registry import Servable
 from service.tasks import Columns, Outputs
@@ -36,6 +39,10 @@ THREADS = 4
 CALLS = Turns(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 # Instances that are worded together, in whole calls: a large answer is held as its bytes and this many texts.
 SLICE = 2 * CALL_ROWS
+
+# What those before it may take of a caller's time; the rest is for itself, and for what is not foreseen. With
+# three quarters, of three times the capacity a fifth fewer were answered in time (benchmarks/overload.py).
+PATIENCE = 0.5
 
 Read = Callable[[bytes], Asked]
 
@@ -56,6 +63,9 @@ class Engine:
         self._coalescers: dict[Servable, Coalescer] = {}
         self._kept: Collection[Servable] | None = None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="engine")
+        # How many have a thread or wait for one, the seconds of all, and what a row of each action takes.
+        self._others, self._others_s = 0, 0.0
+        self._paces: defaultdict[tuple[str, str], Pace] = defaultdict(Pace)
 
     async def answer(
         self, action: Action, servable: Servable, read: Read, body: bytes, caller: Caller
@@ -64,21 +74,23 @@ class Engine:
 
         Raises what `read` and the action raise, Overloaded, DeadlineExceeded and CallerGone.
         """
+        pace = self._paces[servable.spec.name, action.name]
         if not action.shared or not small(body):
+            rows = (action.rows_of or rows_of)(body)
             return await self._beside(
-                lambda stop: _large(action, servable, read(body), stop),
-                (action.rows_of or rows_of)(body),
-                caller,
+                lambda stop: _large(action, servable, read(body), stop), rows, pace, caller
             )
+        coalescer = self._coalescer(servable)
+        _refuse_late(coalescer.wait_s, caller)
         asked = instances, parameters = read(body)
         rows = instances.rows * parameters.rows_each
         job = action.job(servable, instances, parameters) if rows <= CALL_ROWS else None
         # A feature may have more levels than points were asked for.
         if job is None or len(job.cells) > CALL_ROWS:
-            return await self._beside(lambda stop: _large(action, servable, asked, stop), rows, caller)
+            return await self._beside(lambda stop: _large(action, servable, asked, stop), rows, pace, caller)
         taken = self._take(len(job.cells))
         try:
-            answers = await self._coalescer(servable)([(codes, job.coverage) for codes in job.cells], caller)
+            answers = await coalescer([(codes, job.coverage) for codes in job.cells], caller)
         finally:
             self._free += taken
         return Answer(job.answer(columns_of(answers)), instances.rows)
@@ -92,12 +104,24 @@ class Engine:
         """End the threads; what has not begun is dropped."""
         self._threads.shutdown(cancel_futures=True)
 
-    async def _beside(self, work: Callable[[Event], Answer], rows: int, caller: Caller) -> Answer:
+    async def _beside(self, work: Callable[[Event], Answer], rows: int, pace: Pace, caller: Caller) -> Answer:
         """Do the work on a thread, until it is done or nobody waits for it."""
+        seconds = rows * pace.row_s
+        if self._others:
+            _refuse_late(self._others_s / THREADS + seconds, caller)
         taken = self._take(rows)
+        self._others += 1
+        self._others_s += seconds
         loop = asyncio.get_running_loop()
         stop = Event()
-        done = loop.run_in_executor(self._threads, work, stop)
+
+        def timed() -> Answer:
+            began = time.perf_counter()
+            answer = work(stop)
+            pace.note(time.perf_counter() - began, rows)
+            return answer
+
+        done = loop.run_in_executor(self._threads, timed)
         gone = asyncio.ensure_future(caller.gone())
         try:
             left = caller.deadline - loop.time()
@@ -110,6 +134,8 @@ class Engine:
             done.cancel()
             gone.cancel()
             self._free += taken
+            self._others -= 1
+            self._others_s = self._others_s - seconds if self._others else 0.0
 
     def _take(self, rows: int) -> int:
         """Take the places of so many rows, and return how many are to be given back. Raises Overloaded."""
@@ -128,6 +154,12 @@ class Engine:
         if self._kept is None or servable in self._kept:
             self._coalescers[servable] = coalescer
         return coalescer
+
+
+def _refuse_late(seconds: float, caller: Caller) -> None:
+    """Raise Overloaded if those before this caller take so many seconds, and it has not got them."""
+    if seconds and seconds > PATIENCE * (caller.deadline - asyncio.get_running_loop().time()):
+        raise Overloaded("Those who came before take longer than this request may; send it a little later.")
 
 
 def rows_of(body: bytes) -> int:

@@ -242,3 +242,21 @@ async def test_the_loop_turns_between_two_calls() -> None:
         await asyncio.sleep(0)
 
     assert len(set(turns)) == 20
+
+
+async def test_how_long_the_next_would_wait_is_read_off_the_calls_before() -> None:
+    """A tenth of a second a row, by the loop's clock; nothing where nobody waits, whatever was before."""
+    loop, now, waits = asyncio.get_running_loop(), [100.0], list[float]()
+
+    def call(rows: Sequence[float]) -> Sequence[float]:
+        waits.append(coalescer.wait_s)
+        now[0] += 0.1 * len(rows)
+        return rows
+
+    coalescer = Coalescer(call, rows=2)
+    loop.time = lambda: now[0]  # type: ignore[method-assign]
+    await asyncio.gather(*(ask(coalescer, row) for row in range(9)))
+
+    # The first finds nobody; the first of those that are shared has no call before it.
+    assert waits == pytest.approx([0, 0, 0.4, 0.2, 0])
+    assert coalescer.wait_s == 0

@@ -17,10 +17,10 @@ from servers import client_of
 from service.actions import actions
 from service.app import create_app
 from service.engine import Engine, rows_of
-from service.errors import ModelFailure
+from service.errors import DeadlineExceeded, ModelFailure, Overloaded
 from service.features import Matrix
 from service.inference import CALL_ROWS, MAX_EXPLAINED
-from service.judge import SMALL_ROWS, small
+from service.judge import SMALL_ROWS, Asked, small
 from service.models import MODELS
 from service.registry import Registry
 from service.settings import Settings
@@ -105,6 +105,53 @@ async def test_concurrent_requests_share_calls_whatever_coverage_they_ask_for() 
     assert len({json.dumps(answer) for answer in alone}) == 3
     assert sum(servable.calls) == 30
     assert len(servable.calls) <= 3
+
+
+async def test_who_would_be_answered_too_late_is_refused_before_its_body_is_read() -> None:
+    """On a thread: what those before it have taken for a row is more than half of its time."""
+    engine, servable, caller = Engine(10**6), Held(), Patient()
+    servable.released.set()
+    action, body = actions(GATE)[0], json.dumps(rows(BESIDE)).encode()
+    assert (await engine.answer(action, servable, action.judge.json, body, caller)).instances == BESIDE
+    servable.released.clear()
+    servable.begun.clear()
+    first = asyncio.create_task(engine.answer(action, servable, action.judge.json, body, caller))
+    await asyncio.to_thread(servable.begun.wait, 30)
+
+    hasty = Patient()
+    hasty.deadline = asyncio.get_running_loop().time() + 1e-6
+    with pytest.raises(Overloaded, match="Those who came before"):
+        await engine.answer(action, servable, unread, body, hasty)
+    servable.released.set()
+
+    assert (await first).instances == BESIDE
+    with pytest.raises(DeadlineExceeded):  # nobody is before it: it may try
+        await engine.answer(action, servable, action.judge.json, body, hasty)
+
+
+async def test_who_would_wait_too_long_for_a_shared_call_is_refused_before_its_body_is_read() -> None:
+    """What the coalescer expects is more than half of its time."""
+    engine, servable = Engine(10**6), MeanServable(GATE)
+    action, body = actions(GATE)[0], json.dumps(rows(1)).encode()
+    few = [engine.answer(action, servable, action.judge.json, body, Patient()) for _ in range(4)]
+    assert len(await asyncio.gather(*few)) == 4
+    coalescer = engine._coalescers[servable]
+    hasty = Patient()
+    hasty.deadline = asyncio.get_running_loop().time() + 1
+    coalescer._pace.note(0.4, 1)
+    waiting = [
+        asyncio.ensure_future(engine.answer(action, servable, action.judge.json, body, Patient()))
+        for _ in range(4)
+    ]
+    await asyncio.sleep(0)
+
+    with pytest.raises(Overloaded, match="Those who came before"):
+        await engine.answer(action, servable, unread, body, hasty)
+    assert len(await asyncio.gather(*waiting)) == 4
+
+
+def unread(body: bytes) -> Asked:
+    raise AssertionError("it was read")
 
 
 async def test_the_places_of_every_request_are_given_back() -> None:
