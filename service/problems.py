@@ -8,6 +8,7 @@ import logging
 import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
@@ -226,6 +227,12 @@ class Prepared:
         headers = [*self._headers, (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": self._status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+@cache
+def overloaded(detail: str) -> Prepared:
+    """The problem of Overloaded with this detail, of which there are few."""
+    return Prepared(Overloaded(detail))
 
 
 async def _service_error(request: Request, error: Exception) -> Response:

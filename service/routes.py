@@ -18,7 +18,7 @@ from service import labels, problems
 from service.actions import NAMES, Action
 from service.card import Card, card
 from service.catalogue import Catalogue, ModelDescription, catalogue, describe
-from service.errors import CallerGone, DeadlineExceeded, NotReady, ServiceError, UnknownDrawing
+from service.errors import CallerGone, DeadlineExceeded, NotReady, Overloaded, ServiceError, UnknownDrawing
 from service.exchange import exchange
 from service.openapi import JSON, described
 from service.problems import Problem
@@ -180,6 +180,8 @@ class Shortcuts:
             body, headers = await shortcut.respond(scope, receive)
         except CallerGone:
             return  # nobody is there to be answered, and nothing is wrong with us
+        except Overloaded as error:
+            await problems.overloaded(str(error))(scope, receive, send)
         except ServiceError as error:
             await problems.of(scope, error)(scope, receive, send)
         except (Exception, asyncio.CancelledError) as error:
