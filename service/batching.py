@@ -11,6 +11,7 @@ Knows asyncio; knows nothing of HTTP or TensorFlow, nor what a row is.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from math import inf
@@ -64,8 +65,6 @@ class Coalescer:
         self._queue: deque[Waiting] = deque()
         self._queued = 0  # rows
         self._swept = -inf
-        # When the last call began, and its rows, if others still waited behind it.
-        self._before: tuple[float, int] | None = None
         self._pace = Pace()
         # Whether others are about: some shared the last call, or one has asked in this turn of the loop.
         self._company = False
@@ -73,7 +72,7 @@ class Coalescer:
     @property
     def wait_s(self) -> float:
         """The seconds that rows which came now would wait for those before them; 0 where nobody waits."""
-        return self._queued * self._pace.row_s
+        return self._queued * self._pace.each_s
 
     async def __call__(self, rows: Rows, caller: Caller) -> Answers:
         """Return the answers to n rows, n not above the rows of one call.
@@ -111,13 +110,7 @@ class Coalescer:
         if turns and self._queued < self._rows:
             loop.call_soon(self._gather, self._queued, turns - 1)
             return
-        now = loop.time()
-        if self._before is not None:
-            began, rows = self._before
-            self._pace.note(now - began, rows)
-        taken = self._taken(now)
-        rows = sum(len(one.rows) for one in taken)
-        self._before = (now, rows) if rows and self._queue else None
+        taken = self._taken(loop.time())
         try:
             if taken:
                 self._answer(taken)
@@ -155,11 +148,14 @@ class Coalescer:
         self._queued = sum(len(one.rows) for one in self._queue)
 
     def _answer(self, taken: Sequence[Waiting]) -> None:
+        rows = [row for one in taken for row in one.rows]
+        began = time.perf_counter()
         try:
-            answers = self._call([row for one in taken for row in one.rows])
+            answers = self._call(rows)
         except Exception as error:
             self._isolate(taken, error)
             return
+        self._pace.note(time.perf_counter() - began, len(rows))
         start = 0
         for one in taken:
             end = start + len(one.rows)

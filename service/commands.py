@@ -7,7 +7,8 @@
     python -m service key list
     python -m service key revoke laboratory --created 2026-11-25T12:00:00Z
 
-ARTIFACTS, MODELS, DEVICE and TRUSTED_DIGESTS, in the environment or .env, hold for them as for the service.
+ARTIFACTS, DEVICE and TRUSTED_DIGESTS, in the environment or .env, hold for them as for the service, and
+MODELS for check: it proves what is served.
 Nothing here speaks to a running service: it looks at the files by itself.
 """
 

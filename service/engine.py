@@ -11,7 +11,6 @@ Knows asyncio and threads; knows nothing of HTTP or TensorFlow.
 import asyncio
 import os
 import time
-from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -63,9 +62,11 @@ class Engine:
         self._coalescers: dict[Servable, Coalescer] = {}
         self._kept: Collection[Servable] | None = None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="engine")
-        # How many have a thread or wait for one, the seconds of all, and what a row of each action takes.
-        self._others, self._others_s = 0, 0.0
-        self._paces: defaultdict[tuple[str, str], Pace] = defaultdict(Pace)
+        # Those that wait for a thread, the seconds between two that got one, and when the last did, if others
+        # waited behind it.
+        self._waiting = set[Event]()
+        self._pace = Pace()
+        self._begun: float | None = None
 
     async def answer(
         self, action: Action, servable: Servable, read: Read, body: bytes, caller: Caller
@@ -74,11 +75,11 @@ class Engine:
 
         Raises what `read` and the action raise, Overloaded, DeadlineExceeded and CallerGone.
         """
-        pace = self._paces[servable.spec.name, action.name]
         if not action.shared or not small(body):
-            rows = (action.rows_of or rows_of)(body)
             return await self._beside(
-                lambda stop: _large(action, servable, read(body), stop), rows, pace, caller
+                lambda stop: _large(action, servable, read(body), stop),
+                (action.rows_of or rows_of)(body),
+                caller,
             )
         coalescer = self._coalescer(servable)
         _refuse_late(coalescer.wait_s, caller)
@@ -87,7 +88,7 @@ class Engine:
         job = action.job(servable, instances, parameters) if rows <= CALL_ROWS else None
         # A feature may have more levels than points were asked for.
         if job is None or len(job.cells) > CALL_ROWS:
-            return await self._beside(lambda stop: _large(action, servable, asked, stop), rows, pace, caller)
+            return await self._beside(lambda stop: _large(action, servable, asked, stop), rows, caller)
         taken = self._take(len(job.cells))
         try:
             answers = await coalescer([(codes, job.coverage) for codes in job.cells], caller)
@@ -104,24 +105,19 @@ class Engine:
         """End the threads; what has not begun is dropped."""
         self._threads.shutdown(cancel_futures=True)
 
-    async def _beside(self, work: Callable[[Event], Answer], rows: int, pace: Pace, caller: Caller) -> Answer:
+    async def _beside(self, work: Callable[[Event], Answer], rows: int, caller: Caller) -> Answer:
         """Do the work on a thread, until it is done or nobody waits for it."""
-        seconds = rows * pace.row_s
-        if self._others:
-            _refuse_late(self._others_s / THREADS + seconds, caller)
+        _refuse_late(len(self._waiting) * self._pace.each_s, caller)
         taken = self._take(rows)
-        self._others += 1
-        self._others_s += seconds
         loop = asyncio.get_running_loop()
         stop = Event()
+        self._waiting.add(stop)
 
-        def timed() -> Answer:
-            began = time.perf_counter()
-            answer = work(stop)
-            pace.note(time.perf_counter() - began, rows)
-            return answer
+        def begin() -> Answer:
+            self._begin(stop)
+            return work(stop)
 
-        done = loop.run_in_executor(self._threads, timed)
+        done = loop.run_in_executor(self._threads, begin)
         gone = asyncio.ensure_future(caller.gone())
         try:
             left = caller.deadline - loop.time()
@@ -134,8 +130,17 @@ class Engine:
             done.cancel()
             gone.cancel()
             self._free += taken
-            self._others -= 1
-            self._others_s = self._others_s - seconds if self._others else 0.0
+            self._waiting.discard(stop)
+            if not self._waiting:
+                self._begun = None
+
+    def _begin(self, stop: Event) -> None:
+        """Note that one has got a thread, and after which time, if it had to wait for the one before it."""
+        now = time.perf_counter()
+        if self._begun is not None:
+            self._pace.note(now - self._begun, 1)
+        self._waiting.discard(stop)
+        self._begun = now if self._waiting else None
 
     def _take(self, rows: int) -> int:
         """Take the places of so many rows, and return how many are to be given back. Raises Overloaded."""

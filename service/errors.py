@@ -19,7 +19,7 @@
             InvalidParameters  its options do, and perhaps its rows too
         NotReady            a declared model that no loaded artifact answers
         ShuttingDown        the service is on its way out
-        Overloaded          more rows are waiting, or more requests are being answered, than may
+        Overloaded          more rows or requests are waiting than may, or for longer than this one may
         DeadlineExceeded    no answer in the time that the request had
         CallerGone          nobody waits for the answer any more
         ModelFailure        a graph that answered with something that is not an answer
@@ -141,7 +141,7 @@ class ShuttingDown(ServiceError):
 
 
 class Overloaded(ServiceError):
-    """As many rows as may wait are waiting, or as many requests as may be are being answered."""
+    """As many rows or requests as may be are waiting, or those that wait take longer than this one may."""
 
 
 class DeadlineExceeded(ServiceError):

@@ -1,21 +1,26 @@
-"""How long what comes now will wait: the rows before it, times what a row has taken lately.
+"""How long what comes now will wait: those before it, times what each has taken lately.
 
 A queue whose callers have a deadline must not grow beyond it: served in their order, all would be answered
 just too late. Knows numbers alone.
 """
 
-# The weight of the newest call among those before it.
-NEWEST = 0.2
+# What a call leaves of the weight of those before it.
+KEPT = 0.8
 
 
 class Pace:
-    """The seconds that a row takes, as the last calls have shown; 0 before the first."""
+    """The seconds that each one takes, as the last calls have shown, those of many more than those of few."""
 
     def __init__(self) -> None:
         """Know nothing yet."""
-        self.row_s = 0.0
+        self._seconds = self._count = 0.0
 
-    def note(self, seconds: float, rows: int) -> None:
-        """Learn from so many rows."""
-        found = seconds / rows
-        self.row_s += NEWEST * (found - self.row_s) if self.row_s else found
+    @property
+    def each_s(self) -> float:
+        """The seconds for each; 0 before the first call."""
+        return self._seconds / self._count if self._count else 0.0
+
+    def note(self, seconds: float, count: int) -> None:
+        """Learn from a call of so many."""
+        self._seconds = KEPT * self._seconds + seconds
+        self._count = KEPT * self._count + count

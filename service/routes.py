@@ -47,7 +47,10 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         "description": "neither application/json nor text/csv, or neither plain nor gzip",
     },
     422: {"model": Problem, "description": "a value or an option breaks the declaration"},
-    429: {"model": Problem, "description": "too many rows are waiting, or requests come too fast"},
+    429: {
+        "model": Problem,
+        "description": "too many are waiting, or for too long, or requests come too fast",
+    },
     431: {"model": Problem, "description": "too many bytes before the body, or too many headers"},
     500: {"model": Problem, "description": "a bug, with an id and nothing else"},
     503: {"model": Problem, "description": "no version of this model is ready, or the service is leaving"},

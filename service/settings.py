@@ -45,7 +45,7 @@ ALL = "all"
 
 
 def _are_declared(names: str) -> str:
-    plain = re.sub(r"\s", "", names)
+    plain = ",".join(name.strip() for name in names.lower().split(","))
     if plain != ALL and not MODELS.keys() >= {*plain.split(",")}:
         raise ValueError(f"give {ALL}, or models with commas between: {', '.join(MODELS)}")
     return plain

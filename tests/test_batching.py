@@ -1,6 +1,7 @@
 """The coalescer: calls that are shared, rows that are not."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
@@ -245,18 +246,41 @@ async def test_the_loop_turns_between_two_calls() -> None:
 
 
 async def test_how_long_the_next_would_wait_is_read_off_the_calls_before() -> None:
-    """A tenth of a second a row, by the loop's clock; nothing where nobody waits, whatever was before."""
-    loop, now, waits = asyncio.get_running_loop(), [100.0], list[float]()
+    """At least a hundredth of a second for each row that waits; nothing where nobody does."""
+    waits = list[float]()
 
     def call(rows: Sequence[float]) -> Sequence[float]:
         waits.append(coalescer.wait_s)
-        now[0] += 0.1 * len(rows)
+        time.sleep(0.01 * len(rows))  # so long a call takes: nothing is waited for
         return rows
 
     coalescer = Coalescer(call, rows=2)
-    loop.time = lambda: now[0]  # type: ignore[method-assign]
     await asyncio.gather(*(ask(coalescer, row) for row in range(9)))
 
-    # The first finds nobody; the first of those that are shared has no call before it.
-    assert waits == pytest.approx([0, 0, 0.4, 0.2, 0])
+    # The first finds nobody; before the first of those that are shared no call was.
+    assert [wait > 0 for wait in waits] == [False, False, True, True, False]
+    assert waits[2] >= 0.04
+    assert waits[3] >= 0.02
     assert coalescer.wait_s == 0
+
+
+async def test_after_callers_that_left_the_next_one_is_not_thought_to_wait() -> None:
+    """What passed while nobody asked is no call's time."""
+    crowd = [Waiter() for _ in range(9)]
+
+    def call(rows: Sequence[float]) -> Sequence[float]:
+        for one in crowd[3:]:
+            one.left = True
+        return rows
+
+    coalescer = Coalescer(call, rows=2)
+    gone = await asyncio.gather(
+        *(ask(coalescer, row, caller=one) for row, one in enumerate(crowd)), return_exceptions=True
+    )
+    await asyncio.sleep(0.2)  # the idle time itself
+    waits = list[float]()
+    coalescer._call = lambda rows: (waits.append(coalescer.wait_s), rows)[1]  # type: ignore[func-returns-value]
+    await asyncio.gather(*(ask(coalescer, row) for row in range(9)))
+
+    assert any(isinstance(one, CallerGone) for one in gone)
+    assert max(waits) < 0.1

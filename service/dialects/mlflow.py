@@ -1,7 +1,7 @@
 """MLflow's scoring server: /invocations, /ping, /health and /version; the first two are SageMaker's as well.
 
 https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally. Such a server has one model; which one
-answers here is said by a header of the request, else by a setting.
+answers here is said by a header of the request, else by a setting, unless one alone is served.
 """
 
 import re
