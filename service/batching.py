@@ -66,6 +66,8 @@ class Coalescer:
         self._queued = 0  # rows
         self._swept = -inf
         self._pace = Pace()
+        # The start and the rows of the last call, while others wait behind it.
+        self._before: tuple[float, int] | None = None
         # Whether others are about: some shared the last call, or one has asked in this turn of the loop.
         self._company = False
 
@@ -110,7 +112,12 @@ class Coalescer:
         if turns and self._queued < self._rows:
             loop.call_soon(self._gather, self._queued, turns - 1)
             return
+        began = time.perf_counter()
+        if self._before is not None:
+            # With all that was done between the two calls: bodies parsed, answers worded, others refused.
+            self._pace.note(began - self._before[0], self._before[1])
         taken = self._taken(loop.time())
+        rows = sum(len(one.rows) for one in taken)
         try:
             if taken:
                 self._answer(taken)
@@ -119,6 +126,9 @@ class Coalescer:
         finally:
             # Whatever happens, nobody is left in a queue that nobody looks at.
             self._company = len(taken) > 1 or bool(self._queue)
+            self._before = (began, rows) if rows and self._queue else None
+            if rows and not self._queue:
+                self._pace.note(time.perf_counter() - began, rows)
             if self._queue:
                 loop.call_soon(self._gather, self._queued, TURNS)
 
@@ -148,14 +158,11 @@ class Coalescer:
         self._queued = sum(len(one.rows) for one in self._queue)
 
     def _answer(self, taken: Sequence[Waiting]) -> None:
-        rows = [row for one in taken for row in one.rows]
-        began = time.perf_counter()
         try:
-            answers = self._call(rows)
+            answers = self._call([row for one in taken for row in one.rows])
         except Exception as error:
             self._isolate(taken, error)
             return
-        self._pace.note(time.perf_counter() - began, len(rows))
         start = 0
         for one in taken:
             end = start + len(one.rows)
