@@ -266,9 +266,10 @@ async def test_how_long_the_next_would_wait_is_read_off_the_calls_before() -> No
 
 async def test_after_callers_that_left_the_next_one_is_not_thought_to_wait() -> None:
     """What passed while nobody asked is no call's time."""
-    crowd = [Waiter() for _ in range(9)]
+    crowd, waits = [Waiter() for _ in range(9)], list[float]()
 
     def call(rows: Sequence[float]) -> Sequence[float]:
+        waits.append(coalescer.wait_s)
         for one in crowd[3:]:
             one.left = True
         return rows
@@ -278,8 +279,6 @@ async def test_after_callers_that_left_the_next_one_is_not_thought_to_wait() -> 
         *(ask(coalescer, row, caller=one) for row, one in enumerate(crowd)), return_exceptions=True
     )
     await asyncio.sleep(1)  # the idle time itself
-    waits = list[float]()
-    coalescer._call = lambda rows: (waits.append(coalescer.wait_s), rows)[1]  # type: ignore[func-returns-value]
     await asyncio.gather(*(ask(coalescer, row) for row in range(9)))
 
     assert any(isinstance(one, CallerGone) for one in gone)

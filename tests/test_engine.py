@@ -4,7 +4,7 @@ import asyncio
 import gc
 import json
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from threading import Event
 
@@ -16,14 +16,12 @@ from rows import document, refused
 from servers import client_of
 from service.actions import actions
 from service.app import create_app
-from service.batching import Caller
-from service.engine import THREADS, Answer, Engine, Read, rows_of
-from service.errors import ModelFailure, Overloaded
+from service.engine import Engine, rows_of
+from service.errors import ModelFailure
 from service.features import Matrix
 from service.inference import CALL_ROWS, MAX_EXPLAINED
-from service.judge import SMALL_ROWS, Asked, small
+from service.judge import SMALL_ROWS, small
 from service.models import MODELS
-from service.pace import Pace
 from service.registry import Registry
 from service.settings import Settings
 from service.spec import ModelSpec
@@ -107,70 +105,6 @@ async def test_concurrent_requests_share_calls_whatever_coverage_they_ask_for() 
     assert len({json.dumps(answer) for answer in alone}) == 3
     assert sum(servable.calls) == 30
     assert len(servable.calls) <= 3
-
-
-class Hasty(Patient):
-    """A caller that has a second."""
-
-    def __init__(self) -> None:
-        self.deadline = asyncio.get_running_loop().time() + 1
-
-
-async def test_who_would_wait_too_long_for_a_thread_is_refused_before_its_body_is_parsed() -> None:
-    """Those that wait for one, times what each has waited lately, are more than half of its time."""
-    engine, servable = Engine(10**6), Held()
-    action, body = actions(GATE)[0], json.dumps(rows(BESIDE)).encode()
-
-    def ask(read: Read, caller: Caller) -> asyncio.Future[Answer]:
-        return asyncio.ensure_future(engine.answer(action, servable, read, body, caller))
-
-    engine._pace.note(0.3, 1)
-    started = [ask(action.judge.json, Patient()) for _ in range(THREADS)]
-    await until(lambda: not engine._waiting)
-    waiting = [ask(action.judge.json, Patient())]
-    await until(lambda: len(engine._waiting) == 1)
-    fits = ask(action.judge.json, Hasty())  # 0.3 of its second
-    await until(lambda: len(engine._waiting) == 2)
-
-    with pytest.raises(Overloaded, match="Those who came before"):
-        await ask(unread, Hasty())  # 0.6
-    fits.cancel()
-    servable.released.set()
-
-    assert {(await one).instances for one in started + waiting} == {BESIDE}
-    assert engine._waiting == set()
-    assert engine._begun is None
-    engine.close()
-
-
-async def test_who_would_wait_too_long_for_a_shared_call_is_refused_before_its_body_is_parsed() -> None:
-    """Rows that wait, times what each has taken lately, are more than half of its time."""
-    engine, servable = Engine(10**6), MeanServable(GATE)
-    action, body = actions(GATE)[0], json.dumps(rows(1)).encode()
-
-    def ask(read: Read, caller: Caller) -> asyncio.Future[Answer]:
-        return asyncio.ensure_future(engine.answer(action, servable, read, body, caller))
-
-    await asyncio.gather(*(ask(action.judge.json, Patient()) for _ in range(4)))
-    engine._coalescers[servable]._pace = Pace()
-    engine._coalescers[servable]._pace.note(0.1, 1)
-    # The first finds company from before; none is computed within this turn of the loop.
-    asked = [ask(action.judge.json, Hasty()) for _ in range(5)] + [ask(unread, Hasty()) for _ in range(2)]
-    answers = await asyncio.gather(*asked, return_exceptions=True)
-
-    assert [type(one) for one in answers] == [Answer] * 5 + [Overloaded] * 2
-    engine.close()
-
-
-async def until(fact: Callable[[], bool]) -> None:
-    """Let the loop turn until it is so."""
-    async with asyncio.timeout(30):
-        while not fact():
-            await asyncio.sleep(0.001)
-
-
-def unread(body: bytes) -> Asked:
-    raise AssertionError("it was read")
 
 
 async def test_the_places_of_every_request_are_given_back() -> None:

@@ -96,6 +96,7 @@ class KernelMachine(tf.Module):  # type: ignore[misc]
     def __init__(self, machine: Machine) -> None:
         """Hold the machine's arrays as variables, all distances in units of the kernel's reach."""
         super().__init__(name="kernel_machine")
+        # The fitted numbers: the centres are rows, not parameters.
         self.parameters = sum(one.size for one in (machine.alpha, machine.transform, machine.mean))
         centres = machine.centres.T / machine.kernel.reach
         squares = (centres**2).sum(axis=0, keepdims=True)
