@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
-from test_engine import GATE, Held, Picky
 from test_security import Keyring
 
 from mean_servable import MeanServable
@@ -17,6 +16,7 @@ from service.limits import Stage
 from service.models import MODELS
 from service.registry import Registry
 from service.settings import Settings
+from test_engine import GATE, Held, Picky
 
 pytestmark = pytest.mark.anyio
 

@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable
 
 import pytest
-from test_engine import BESIDE, GATE, Held, rows
 
 from mean_servable import MeanServable
 from service.actions import actions
@@ -15,6 +14,7 @@ from service.errors import Overloaded
 from service.judge import Asked
 from service.pace import Pace
 from service.warmup import Patient
+from test_engine import BESIDE, GATE, Held, rows
 
 pytestmark = pytest.mark.anyio
 
