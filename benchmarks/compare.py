@@ -3,17 +3,18 @@
     scripts/bench                                   one model, three rounds: a quarter of an hour
     scripts/bench --models all --connections 64     every model
     scripts/bench --rows 1 --connections 1 64 --seconds 1 --rounds 1       half a minute
+    scripts/bench --rows 1 --connections 1 --rounds 20 --against ../before    that of another checkout
 
-The three take turns in every round, so that what the machine does besides falls on each of them. The load,
+They take turns in every round, so that what the machine does besides falls on each of them. The load,
 wrk, has a core of its own, the servers the other; every answer is checked. Ratios are medians of the rounds'
-ratios. Writes table, JSON and plot into --output.
+ratios, and so are differences. Writes table, JSON and plot into --output.
 """
 
 import argparse
 import json
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -33,8 +34,8 @@ JSON, CSV = "application/json", "text/csv"
 ARTIFACTS = Path("artifacts")
 # Another call rounds differently: compared are numbers, to this.
 CLOSE = 1e-4
-FLOOR, TUTORIAL, SERVICE, WORKERS = "floor", "tutorial", "service", "workers"
-PORTS = {FLOOR: 9100, SERVICE: 9101, WORKERS: 9102, TUTORIAL: 9110}
+FLOOR, TUTORIAL, SERVICE, BEFORE, WORKERS = "floor", "tutorial", "service", "before", "workers"
+PORTS = {FLOOR: 9100, SERVICE: 9101, WORKERS: 9102, BEFORE: 9103, TUTORIAL: 9110}
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def main() -> None:
             print(f"{name:22} ready after {seconds:5.1f} s, {servers[name].memory_mb:5.0f} MB")
         found: list[Measured] = []
         for number, case in product(range(arguments.rounds), cases):
-            for name in _asked(case, arguments.workers):
+            for name in _asked(case, arguments):
                 load = _load(case, name, expected[case.model])
                 # Connections, caches and branches are warm in the long run.
                 run(load, min(case.connections, 4), 1, arguments.load_core)
@@ -89,7 +90,7 @@ def main() -> None:
                 found.append(Measured(case, name, number, result, cpu, server.memory_mb))
                 settle(servers.values())
                 print(_line(found[-1]), flush=True)
-    text = table(found, cases, arguments.workers)
+    text = table(found, {case: _asked(case, arguments) for case in cases})
     print("\n" + text)
     (arguments.output / "compare.md").write_text(text, encoding="utf-8")
     document = {"start_up_s": started, "measured": [asdict(one) for one in found]}
@@ -113,6 +114,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--workers", type=int, default=1, help="measure a service of so many too, on the load's core as well"
     )
+    parser.add_argument(
+        "--against", type=Path, metavar="TREE", help="measure that checkout's service too, as `before`"
+    )
     parser.add_argument("--server-cores", type=int, nargs="+", default=[0])
     parser.add_argument("--load-core", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("runs/bench"), help="folder of what is written")
@@ -127,10 +131,10 @@ def _cases(models: Sequence[str], rows: Sequence[int], connections: Sequence[int
             yield Case(model, size, clients, CSV)
 
 
-def _asked(case: Case, workers: int) -> list[str]:
-    """Who is measured: of CSV the service alone."""
-    service = [SERVICE, WORKERS] if workers > 1 else [SERVICE]
-    return [FLOOR, *service, TUTORIAL] if case.media == JSON else service
+def _asked(case: Case, arguments: argparse.Namespace) -> list[str]:
+    """Who is measured: of CSV our own alone."""
+    ours = [SERVICE, *([BEFORE] if arguments.against else []), *([WORKERS] if arguments.workers > 1 else [])]
+    return [FLOOR, *ours, TUTORIAL] if case.media == JSON else ours
 
 
 def _servers(
@@ -144,13 +148,16 @@ def _servers(
         folder_of = {} if name == FLOOR else {"ARTIFACT": str(_newest(name.split()[1]))}
         yield name, Server(module, f"http://127.0.0.1:{port}/", cores, folder_of, folder / f"{name}.log")
     # As shipped: with its log of every request.
-    for name, workers in ((SERVICE, 1), (WORKERS, arguments.workers)):
-        module = ["service", "--port", str(PORTS[name]), "--workers", str(workers)]
-        ready = f"http://127.0.0.1:{PORTS[name]}/health/ready"
-        if name == SERVICE:
-            yield name, Server(module, ready, cores, {}, folder / f"{name}.log")
-        elif workers > 1:
-            yield name, Server(module, ready, [*cores, arguments.load_core], {}, folder / f"{name}.log")
+    shared = [*cores, arguments.load_core]
+    for name, workers, on, tree in (
+        (SERVICE, 1, cores, None),
+        (BEFORE, 1, cores, arguments.against),
+        (WORKERS, arguments.workers, shared, None),
+    ):
+        if (name != BEFORE or tree) and (name != WORKERS or workers > 1):
+            module = ["service", "--port", str(PORTS[name]), "--workers", str(workers)]
+            ready = f"http://127.0.0.1:{PORTS[name]}/health/ready"
+            yield name, Server(module, ready, on, {}, folder / f"{name}.log", tree)
 
 
 def _newest(model: str) -> Path:
@@ -193,8 +200,9 @@ def _load(case: Case, server: str, expected: Outputs) -> Load:
         else "\n".join([",".join(instances[0]), *lines, ""])
     )
     port = PORTS[server] + (list(MODELS).index(case.model) if server == TUTORIAL else 0)
-    path = f"models/{spec.name}/predict" if server in (SERVICE, WORKERS) else ""
-    check = {FLOOR: _check_floor, TUTORIAL: _check_tutorial}.get(server, _check_service)
+    path = "" if server in (FLOOR, TUTORIAL) else f"models/{spec.name}/predict"
+    checks = {FLOOR: _check_floor, TUTORIAL: _check_tutorial, BEFORE: _check_before}
+    check = checks.get(server, _check_service)
     return Load(
         f"http://127.0.0.1:{port}/{path}", body.encode(), case.media, check(spec, case.rows, expected)
     )
@@ -215,6 +223,15 @@ def _check_tutorial(_: ModelSpec, rows: int, expected: Outputs) -> Check:
     return check
 
 
+def _check_before(_: ModelSpec, rows: int, __: Outputs) -> Check:
+    """Another checkout may have other artifacts: only that every row is answered."""
+
+    def check(answer: bytes) -> None:
+        assert len(json.loads(answer)["predictions"]) == rows
+
+    return check
+
+
 def _check_service(spec: ModelSpec, rows: int, expected: Outputs) -> Check:
     def check(answer: bytes) -> None:
         predictions = [one | one["applicability"] for one in json.loads(answer)["predictions"]]
@@ -227,18 +244,18 @@ def _check_service(spec: ModelSpec, rows: int, expected: Outputs) -> Check:
     return check
 
 
-def table(found: Sequence[Measured], cases: Sequence[Case], workers: int) -> str:
-    """A row for each case and server: medians over the rounds, and ratios to the floor in the same round."""
-    head = ("model", "rows", "body", "clients", "server", "req/s", "of floor", "p50 ms", "p99 ms", "of floor",
-            "p99.9 ms", "CPU", "not 200", "MB")  # fmt: skip
+def table(found: Sequence[Measured], asked: Mapping[Case, Sequence[str]]) -> str:
+    """A row for each case and server: medians over the rounds, beside the floor in the same round."""
+    head = ("model", "rows", "body", "clients", "server", "req/s", "of floor", "p50 ms", "above floor",
+            "p99 ms", "of floor", "p99.9 ms", "CPU", "not 200", "MB")  # fmt: skip
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    for case in cases:
+    for case, servers in asked.items():
         floor = [
             one.result
             for one in found
             if one.case.media == JSON and one.server == FLOOR and _alike(one, case)
         ]
-        for server in _asked(case, workers):
+        for server in servers:
             rounds = [one for one in found if one.case == case and one.server == server]
             results = [one.result for one in rounds]
             pairs = list(zip(results, floor, strict=True))
@@ -250,6 +267,7 @@ def table(found: Sequence[Measured], cases: Sequence[Case], workers: int) -> str
                 f"{_median([one.per_second for one in results]):,.0f}",
                 f"{_median([one.per_second / other.per_second for one, other in pairs]):.2f}",
                 f"{_median([one.p50 for one in results]):.2f}",
+                f"{_median([one.p50 - other.p50 for one, other in pairs]):.2f}",
                 f"{_median([one.p99 for one in results]):.2f}",
                 f"{_median([one.p99 / other.p99 for one, other in pairs]):.1f}",
                 f"{_median([one.p99_9 for one in results]):.2f}",

@@ -30,13 +30,14 @@ class Server:
         cores: Sequence[int],
         environment: Mapping[str, str],
         log: Path,
+        folder: Path | None = None,
     ) -> None:
-        """Start it, and wait for it; `start_up` is how long that took, in seconds."""
+        """Start it in this folder, and wait for it; `start_up` is how long that took, in seconds."""
         began = time.perf_counter()
         self._log = log.open("wb")
         self.process = subprocess.Popen(
             ["taskset", "-c", ",".join(map(str, cores)), sys.executable, "-m", *module],
-            env=os.environ | environment, stdout=self._log, stderr=self._log,
+            env=os.environ | environment, stdout=self._log, stderr=self._log, cwd=folder,
         )  # fmt: skip
         while not self._answers(ready):
             if self.process.poll() is not None or time.perf_counter() - began > START_S:

@@ -118,8 +118,8 @@ class SavedModelServable:
     def predict(self, matrix: Matrix) -> Outputs:
         """Return the named outputs for float32 rows (n, d). Raises ModelFailure if any is not finite.
 
-        Computed by one thread, a row's outputs are alike to 2e-5 whatever rows stand beside it; those of a
-        kernel machine to 1e-4, and a median to 1e-3, where the row is one that it was fitted to.
+        Computed by one thread, a row's outputs are alike to 2e-6 whatever rows stand beside it; those of a
+        kernel machine to 2e-5, and to 1e-4, a median to 1e-3, where the row is one that it was fitted to.
         """
         return self._call(self._predict, matrix)
 

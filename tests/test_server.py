@@ -67,7 +67,10 @@ def numbers(answer: object) -> list[float]:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_row_gets_the_same_numbers_in_any_company(server: Server, model: str) -> None:
-    """200 different rows one after another, 32 at a time, and all in one request: alike to 2e-5."""
+    """200 different rows one after another, 32 at a time, and all in one request: alike to 2e-6.
+
+    A kernel machine's to 2e-5: a distance is a difference of larger numbers.
+    """
     spec = MODELS[model]
     feature = next(one for one in spec.features if one.name == VARIED[model])
     values = [feature.low + place % 200 * (feature.high - feature.low) / 199 for place in range(200)]
@@ -77,7 +80,7 @@ def test_a_row_gets_the_same_numbers_in_any_company(server: Server, model: str) 
 
     assert len({str(answer) for answer in alone}) >= (2 if model == "and_gate" else 50)
     for others in in_company(server, model, rows):
-        assert np.abs(np.subtract(others, alone)).max() < 2e-5
+        assert np.abs(np.subtract(others, alone)).max() < (2e-5 if model.startswith("wine") else 2e-6)
 
 
 @pytest.mark.parametrize("model", ["wine_quality", "wine_grade"])

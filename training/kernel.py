@@ -90,7 +90,8 @@ class KernelMachine(tf.Module):  # type: ignore[misc]
 
     One product gives 1 + (d / reach)^2, a column for each centre. As a difference of large squares it is
     rounded to some 1e-5 of itself beside a training row, and less than 1e-6 elsewhere. Products of other
-    numbers of rows are rounded otherwise: the shares of a training row can differ by 1e-4 between them.
+    numbers of rows are rounded otherwise (oneDNN takes them by six): the shares of a training row can differ
+    by 1e-4 between them.
     """
 
     def __init__(self, machine: Machine) -> None:
