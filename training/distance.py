@@ -49,10 +49,8 @@ class DistancePercentile(tf.Module):  # type: ignore[misc]
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Answer the percentile of each row."""
-        apart = tf.matmul(
-            self.whitening, self.encoding.with_levels(x) - self.centre, transpose_a=True, transpose_b=True
-        )  # (p, n)
-        distance = tf.sqrt(tf.reduce_sum(apart * apart, axis=0, keepdims=True))
+        apart = tf.matmul(self.encoding.with_levels(x) - self.centre, self.whitening)
+        distance = tf.reshape(tf.sqrt(tf.reduce_sum(apart * apart, axis=1)), [1, -1])
         # Of a step its place in `left` and one more: the first step of `steps` stands there twice.
         step = tf.raw_ops.UpperBound(sorted_inputs=self.left, values=distance, out_type=tf.int32)
         left, share, slope = tf.unstack(tf.gather(self.steps, step), axis=-1)
