@@ -6,8 +6,9 @@
     scripts/bench --rows 1 --connections 1 --rounds 20 --against ../before    that of another checkout
 
 They take turns in every round, so that what the machine does besides falls on each of them. The load,
-wrk, has a core of its own, the servers the other; every answer is checked. Ratios are medians of the rounds'
-ratios, and so are differences. Writes table, JSON and plot into --output.
+wrk, has a core of its own, the servers the other; every answer is checked, of another checkout the number of
+its rows alone. Ratios are medians of the rounds' ratios, and so are differences. Writes table, JSON and plot
+into --output.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from service.tasks import Outputs
 
 JSON, CSV = "application/json", "text/csv"
 ARTIFACTS = Path("artifacts")
-# Another call rounds differently: compared are numbers, to this.
+# A lone row is rounded otherwise than rows of a call: compared are numbers, to this.
 CLOSE = 1e-4
 FLOOR, TUTORIAL, SERVICE, BEFORE, WORKERS = "floor", "tutorial", "service", "before", "workers"
 PORTS = {FLOOR: 9100, SERVICE: 9101, WORKERS: 9102, BEFORE: 9103, TUTORIAL: 9110}
@@ -77,7 +78,8 @@ def main() -> None:
             print(f"{name:22} ready after {seconds:5.1f} s, {servers[name].memory_mb:5.0f} MB")
         found: list[Measured] = []
         for number, case in product(range(arguments.rounds), cases):
-            for name in _asked(case, arguments):
+            asked = _asked(case, arguments)
+            for name in asked if number % 2 else reversed(asked):
                 load = _load(case, name, expected[case.model])
                 # Connections, caches and branches are warm in the long run.
                 run(load, min(case.connections, 4), 1, arguments.load_core)
@@ -115,12 +117,18 @@ def _arguments() -> argparse.Namespace:
         "--workers", type=int, default=1, help="measure a service of so many too, on the load's core as well"
     )
     parser.add_argument(
-        "--against", type=Path, metavar="TREE", help="measure that checkout's service too, as `before`"
+        "--against", type=_checkout, metavar="TREE", help="measure that checkout's service too, as `before`"
     )
     parser.add_argument("--server-cores", type=int, nargs="+", default=[0])
     parser.add_argument("--load-core", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("runs/bench"), help="folder of what is written")
     return parser.parse_args()
+
+
+def _checkout(text: str) -> Path:
+    if not Path(text, "service").is_dir():
+        raise argparse.ArgumentTypeError("no checkout is there: it has no folder `service`")
+    return Path(text)
 
 
 def _cases(models: Sequence[str], rows: Sequence[int], connections: Sequence[int]) -> Iterator[Case]:
@@ -148,16 +156,14 @@ def _servers(
         folder_of = {} if name == FLOOR else {"ARTIFACT": str(_newest(name.split()[1]))}
         yield name, Server(module, f"http://127.0.0.1:{port}/", cores, folder_of, folder / f"{name}.log")
     # As shipped: with its log of every request.
-    shared = [*cores, arguments.load_core]
-    for name, workers, on, tree in (
-        (SERVICE, 1, cores, None),
-        (BEFORE, 1, cores, arguments.against),
-        (WORKERS, arguments.workers, shared, None),
-    ):
-        if (name != BEFORE or tree) and (name != WORKERS or workers > 1):
-            module = ["service", "--port", str(PORTS[name]), "--workers", str(workers)]
-            ready = f"http://127.0.0.1:{PORTS[name]}/health/ready"
-            yield name, Server(module, ready, on, {}, folder / f"{name}.log", tree)
+    ours: list[tuple[str, int, Sequence[int], Path | None]] = [(SERVICE, 1, cores, None)]
+    ours += [(BEFORE, 1, cores, arguments.against)] if arguments.against else []
+    both = [*cores, arguments.load_core]
+    ours += [(WORKERS, arguments.workers, both, None)] if arguments.workers > 1 else []
+    for name, workers, on, tree in ours:
+        module = ["service", "--port", str(PORTS[name]), "--workers", str(workers)]
+        ready = f"http://127.0.0.1:{PORTS[name]}/health/ready"
+        yield name, Server(module, ready, on, {}, folder / f"{name}.log", tree)
 
 
 def _newest(model: str) -> Path:

@@ -13,6 +13,8 @@ import urllib.request
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+# As it was before TensorFlow was asked here for the right answers: a server sets for itself what it needs.
+ENVIRONMENT = dict(os.environ)
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 START_S = 120
@@ -37,7 +39,7 @@ class Server:
         self._log = log.open("wb")
         self.process = subprocess.Popen(
             ["taskset", "-c", ",".join(map(str, cores)), sys.executable, "-m", *module],
-            env=os.environ | environment, stdout=self._log, stderr=self._log, cwd=folder,
+            env=ENVIRONMENT | environment, stdout=self._log, stderr=self._log, cwd=folder,
         )  # fmt: skip
         while not self._answers(ready):
             if self.process.poll() is not None or time.perf_counter() - began > START_S:

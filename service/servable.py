@@ -17,7 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # oneDNN rounds differently from one CPU to the next, and in its products the rows that are left over of six
 # otherwise than the others: with TensorFlow's own a distance does not hang on who else asks.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-os.environ.setdefault("TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL", "false")
+os.environ["TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL"] = "false"
 # Keras is for training, but TensorFlow imports it by itself, which takes two seconds and 165 MB.
 # A legacy Keras it would import too, but it lets go where that is not installed, which is here.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
@@ -123,8 +123,8 @@ class SavedModelServable:
     def predict(self, matrix: Matrix) -> Outputs:
         """Return the named outputs for float32 rows (n, d). Raises ModelFailure if any is not finite.
 
-        Computed by one thread, a row's outputs are the same to the last bit whatever rows stand beside it,
-        and alike to 2e-5 where there is none: to fill up a lone row would take it half as long again.
+        Computed by one thread of a CPU, a row's outputs are the same to the last bit whatever rows stand
+        beside it, and alike to 1e-4 where there is none: filled up, a lone row would take twice as long.
         """
         rows = len(matrix)
         missing = -rows % ALIKE if rows > 1 else 0

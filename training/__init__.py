@@ -6,4 +6,4 @@ import os
 # rounds differently from one CPU to the next. The service computes without it too.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-os.environ.setdefault("TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL", "false")
+os.environ["TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL"] = "false"

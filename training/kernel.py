@@ -19,7 +19,7 @@ Doubles = NDArray[np.float64]
 LEAST = 0.002
 # Columns of a product that TensorFlow computes alike whatever the number of rows: three registers of eight.
 PANEL = 24
-# What lies so far away, in units of the reach, squared, has no weight.
+# Where the centres stand that are filled up, squared, in units of the reach. They have no coefficients.
 FAR = 1e6
 # Added to a diagonal that rounding could make a little too small.
 ROUNDING = 1e-9
@@ -113,7 +113,7 @@ class KernelMachine(tf.Module):  # type: ignore[misc]
         far = -columns.shape[1] % PANEL
         columns = np.pad(columns, [(0, 0), (0, far)])
         columns[-2, columns.shape[1] - far :] = FAR
-        # A lone row's shares take a third less time of eight classes than of seven, of two not.
+        # A lone row's shares take a quarter less time of eight classes than of seven, of two not.
         unused = 8 - self._classes if 4 < self._classes < 8 else 0
         alpha = np.pad(machine.alpha, [(0, far), (0, unused)]) / LEAST
         mean = np.pad(machine.mean, (0, unused)) / LEAST
