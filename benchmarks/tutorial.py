@@ -1,6 +1,6 @@
 """The service that tutorials show: FastAPI, a pydantic row, the SavedModel's signature by keyword.
 
-    ARTIFACT=artifacts/survival/4 python -m uvicorn benchmarks.tutorial:app
+    ARTIFACT=artifacts/survival/5 python -m uvicorn benchmarks.tutorial:app
 
 It validates no more than the service does, and answers no more than the graph's outputs. `benchmarks.compare`
 runs it beside the service.

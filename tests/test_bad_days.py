@@ -167,7 +167,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         "column 1 is `x2`, the declaration has `x1`; column 2 is `x1`, the declaration has `x2`",
     ),
     "a manifest of another model": (
-        lambda folder: shutil.copy(ROOT / "artifacts/survival/4/manifest.json", folder),
+        lambda folder: shutil.copy(ROOT / "artifacts/survival/5/manifest.json", folder),
         "model is survival, the declaration has and_gate",
     ),
     "a manifest that leads out": (

@@ -156,5 +156,5 @@ def test_what_is_not_trusted_is_not_proven(capsys: pytest.CaptureFixture[str]) -
 
     assert run(["check", "--artifacts", str(ROOT / "artifacts")], settings) == 1
     shown = capsys.readouterr().out
-    assert f"{digest(document(ROOT / 'artifacts/survival/4'))}, is not among the trusted ones" in shown
+    assert f"{digest(document(ROOT / 'artifacts/survival/5'))}, is not among the trusted ones" in shown
     assert "proven" not in shown

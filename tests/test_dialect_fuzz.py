@@ -75,7 +75,7 @@ def infers(draw: st.DrawFn) -> Post:
     head = draw(mostly(st.just(document), anything).map(json.dumps).map(str.encode))
     size = draw(mostly(st.just(str(len(head))), st.sampled_from(["0", "-1", "9" * 30, "x", "1_0", "²"])))
     headers = draw(mostly(st.just({"inference-header-content-length": size}), st.just({})))
-    below = draw(mostly(st.just(""), st.sampled_from(["/versions/4", "/versions/0", f"/versions/{MARKER}"])))
+    below = draw(mostly(st.just(""), st.sampled_from(["/versions/5", "/versions/0", f"/versions/{MARKER}"])))
     headers = {name: value for name, value in headers.items() if value.isascii()}
     return Post(f"/v2/models/{model}{below}/infer", head + b"".join(tail for _, tail in pairs), headers)
 

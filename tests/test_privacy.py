@@ -57,4 +57,4 @@ def test_the_wine_artifacts_would_fail_this() -> None:
     shapes = checkpoint.get_variable_to_shape_map().values()
     distinct = len(read(MODELS["wine_quality"]).distinct())
 
-    assert any(distinct in shape for shape in shapes)
+    assert any(distinct <= max(shape, default=0) for shape in shapes)
