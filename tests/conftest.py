@@ -1,6 +1,7 @@
 """Fixtures: every declared model, answered by arithmetic, in process; and the committed artifacts."""
 
 import json
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,8 @@ from service.settings import Settings
 from service.spec import ModelSpec
 
 ARTIFACTS = ROOT / "artifacts"
+# As the service computes, and before TensorFlow's first operation: two threads round by where they part.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 
 @pytest.fixture(scope="session", autouse=True)

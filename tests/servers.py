@@ -66,7 +66,8 @@ class Server:
         # Nobody looks elsewhere for another service; who tests that says so. What TensorFlow is told is the
         # service's to say, whatever was said in this process.
         environment = {"DRAIN_GRACE_S": "0", **os.environ}
-        environment.pop("TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL", None)
+        for told in ("TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL", "TF_NUM_INTRAOP_THREADS"):
+            environment.pop(told, None)
         self.process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment)
         self.log: list[str] = []
         self.url = self._await_start(workers)
