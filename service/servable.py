@@ -124,7 +124,8 @@ class SavedModelServable:
         """Return the named outputs for float32 rows (n, d). Raises ModelFailure if any is not finite.
 
         Computed by one thread of a CPU, a row's outputs are the same to the last bit whatever rows stand
-        beside it, and alike to 1e-4 where there is none: filled up, a lone row would take twice as long.
+        beside it, and alike to 1e-4 where there is none: filled up, a lone row would take up to twice as
+        long.
         """
         rows = len(matrix)
         missing = -rows % ALIKE if rows > 1 else 0
