@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from service import inference
+from service.depth import DEPTH
 from service.evaluation import EVALUATIONS
 from service.inference import Job
 from service.judge import Instances, Judge
@@ -52,16 +53,16 @@ class Action:
     rows_of: Callable[[bytes], int] | None = None
 
 
-def actions(spec: ModelSpec) -> tuple[Action, ...]:
-    """What every model can be asked to do, with this model's own types."""
+def actions(spec: ModelSpec, depth: int = DEPTH) -> tuple[Action, ...]:
+    """What every model can be asked to do, with this model's own types, in JSON of at most so many levels."""
 
     def typed(kind: Any, *parameters: Any) -> Any:
         return named(f"{spec.type_name}{kind.__name__}", kind[parameters])
 
-    predict = Judge(spec, typed(PredictRequest, spec.row))
-    what_if = Judge(spec, typed(WhatIfRequest, spec.row, what_if_parameters(spec)))
-    evaluate = Judge(spec, typed(EvaluateRequest, spec.row, target_type(spec.target)))
-    explain = Judge(spec, typed(ExplainRequest, spec.row))
+    predict = Judge(spec, typed(PredictRequest, spec.row), depth)
+    what_if = Judge(spec, typed(WhatIfRequest, spec.row, what_if_parameters(spec)), depth)
+    evaluate = Judge(spec, typed(EvaluateRequest, spec.row, target_type(spec.target)), depth)
+    explain = Judge(spec, typed(ExplainRequest, spec.row), depth)
     predictions = typed(PredictResponse, spec.prediction)
     curves = typed(WhatIfResponse, spec.point)
     evaluation = EVALUATIONS[spec.task.name]

@@ -62,7 +62,7 @@ def create_app(settings: Settings | None = None, registry: Registry | None = Non
     """Build the service. Without a registry, the artifacts folder is loaded when the app starts."""
     settings = settings or Settings()
     models = registry.models if registry else settings.served
-    offered = {name: actions(spec) for name, spec in models.items()}
+    offered = {name: actions(spec, settings.max_json_depth) for name, spec in models.items()}
     flat = list(chain.from_iterable(offered.values()))
     api: FastAPI = FastAPIOffline(
         title="Tabular model server",

@@ -18,6 +18,7 @@ from pydantic_core import SchemaValidator, from_json
 from pydantic_core.core_schema import list_schema, typed_dict_field, typed_dict_schema
 
 from service.bulk import Doubt, json_rows
+from service.depth import DEPTH, shallow
 from service.errors import InvalidParameters, InvalidRows, MalformedBody, RefusedBody, TooLarge, Violation
 from service.features import Cells, Matrix, coded, part_violations, to_cells
 from service.parameters import Parameters, option_violations, undefined_option
@@ -79,6 +80,8 @@ class Judge:
 
     spec: ModelSpec
     request: type[RowsRequest[Any]]
+    # Levels of lists and objects in a JSON body.
+    depth: int = DEPTH
 
     @property
     def labelled(self) -> bool:
@@ -94,6 +97,7 @@ class Judge:
 
     def json(self, body: bytes) -> Asked:
         """Validate a JSON body. Raises MalformedBody, InvalidRows, InvalidParameters or TooLarge."""
+        shallow(body, self.depth)
         if len(body) <= SMALL_BODY and not self.labelled:
             try:
                 document = self._plain.validate_json(body)

@@ -9,6 +9,7 @@ from limits import parse_many
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, FilePath, ValidationInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.depth import DEEPEST, DEPTH
 from service.models import MODELS
 from service.spec import ModelSpec
 
@@ -142,6 +143,9 @@ class Settings(BaseSettings):
         100,
         ge=1,
         description="gzip bodies that grow by more than this, beyond 1 MiB, get 413 (MAX_INFLATION)",
+    )
+    max_json_depth: int = Field(
+        DEPTH, ge=8, le=DEEPEST, description="JSON bodies nested deeper than this get 400 (MAX_JSON_DEPTH)"
     )
     max_waiting_rows: int = Field(
         500_000,

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 from pydantic_core import from_json
 
+from service.depth import shallow
 from service.errors import InvalidRows, MalformedBody
 from service.judge import Instances, Judge
 from service.spec import ModelSpec
@@ -23,13 +24,13 @@ from service.tensors import Pointer, from_columns, from_matrix
 TENSOR = "x"
 
 
-def parsed(body: bytes, allowed: Collection[str]) -> dict[str, Any]:
+def parsed(judge: Judge, body: bytes, allowed: Collection[str]) -> dict[str, Any]:
     """The object that a JSON body is, with no other keys than these, no NaN and nothing after it.
 
     Of two equal keys the last one counts, as in the native dialect. Raises MalformedBody.
     """
     try:
-        document = from_json(body, allow_inf_nan=False)
+        document = from_json(shallow(body, judge.depth), allow_inf_nan=False)
     except ValueError as error:
         raise MalformedBody(f"The body is not valid JSON: {error}. Send a JSON object.") from None
     if not isinstance(document, dict):

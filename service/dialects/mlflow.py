@@ -153,7 +153,7 @@ def read_table(judge: Judge, body: bytes) -> Asked:
 
 def read_json(judge: Judge, body: bytes) -> Asked:
     """The rows of a JSON body in one of the four forms. Raises RefusedBody or TooLarge."""
-    document = parsed(body, (*ROWS, "params"))
+    document = parsed(judge, body, (*ROWS, "params"))
     key = one_of(document, ROWS)
     refuse_options(document, "params")
     readers: dict[str, Callable[[Judge, Any], Instances]] = {

@@ -51,6 +51,6 @@ def reader(judge: Judge, _: Mapping[bytes, bytes]) -> Read:
 
 def read(judge: Judge, body: bytes) -> Asked:
     """The rows of {"instances": [...]}; `parameters` may be there and empty. Raises ServiceError."""
-    document = parsed(body, ("instances", "parameters"))
+    document = parsed(judge, body, ("instances", "parameters"))
     refuse_options(document, "parameters")
     return from_instances(judge, document.get("instances")), Raw(predictions)

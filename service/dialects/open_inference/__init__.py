@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope
 
 from service import __version__
 from service.actions import Action, raw
+from service.depth import shallow
 from service.dialects.dialect import Dialect
 from service.dialects.open_inference.protocol import (
     Indexed,
@@ -92,7 +93,7 @@ def _add_server(router: APIRouter) -> None:
         state = _state(request)
         body = await body_of(dict(request.headers.raw), request.receive, state.settings)
         try:
-            wanted = IndexRequest.model_validate_json(body or b"{}")
+            wanted = IndexRequest.model_validate_json(shallow(body or b"{}", state.settings.max_json_depth))
         except ValidationError:
             raise MalformedBody('The body is not an object {"ready": true or false}.') from None
         return _index(state, wanted.ready)
@@ -188,7 +189,7 @@ async def _answer(
     asked: list[Inference] = []
 
     def reading(headers: Mapping[bytes, bytes]) -> Read:
-        asked.append(Inference(action.judge.spec, headers.get(HEADER)))
+        asked.append(Inference(action.judge, headers.get(HEADER)))
         return asked[0].read
 
     answered = await exchange(action, scope, receive, version, reading)

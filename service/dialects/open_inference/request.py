@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from pydantic_core import to_json
 
+from service.depth import shallow
 from service.dialects.open_inference import tensors
 from service.dialects.open_inference.protocol import InferRequest, Input, Parameters
 from service.errors import MalformedBody
 from service.inference import Raw
-from service.judge import Asked, Instances
+from service.judge import Asked, Instances, Judge
 from service.registry import Servable
 from service.spec import ModelSpec
 from service.tasks import Outputs
@@ -36,9 +37,9 @@ SHAPE = (
 class Inference:
     """One request, from its reading to the wording of its answer."""
 
-    def __init__(self, spec: ModelSpec, header: bytes | None) -> None:
-        """Of this model; `header` is the value of Inference-Header-Content-Length, None without one."""
-        self._spec = spec
+    def __init__(self, judge: Judge, header: bytes | None) -> None:
+        """Judged by `judge`; `header` is the value of Inference-Header-Content-Length, None without one."""
+        self._spec, self._depth = judge.spec, judge.depth
         self._header = header
         self._id: str | None = None
         # The outputs that are asked for, and whether as bytes.
@@ -52,7 +53,7 @@ class Inference:
         if self._header is not None and size == 0:
             return self._matrix_alone(body), Raw(self.word)
         try:
-            request = InferRequest.model_validate_json(body[:size])
+            request = InferRequest.model_validate_json(shallow(body[:size], self._depth))
         except ValidationError as error:
             raise _malformed(error) from None
         for part in (request, *request.inputs, *request.outputs):

@@ -21,7 +21,7 @@ EXAMPLES = 'The body is not {"examples": [{feature: value, ...}, ...]}, `context
 
 def read_predict(judge: Judge, body: bytes) -> Asked:
     """The rows of a predict request, and how their outputs are worded. Raises what `forms` raises."""
-    document = parsed(body, ("instances", "inputs", "signature_name"))
+    document = parsed(judge, body, ("instances", "inputs", "signature_name"))
     _check_signature(document)
     if one_of(document, ("instances", "inputs")) == "instances":
         return from_instances(judge, document["instances"]), Raw(predictions)
@@ -30,7 +30,7 @@ def read_predict(judge: Judge, body: bytes) -> Asked:
 
 def read_examples(word: Callable[[Servable, Outputs], bytes], judge: Judge, body: bytes) -> Asked:
     """The rows of a classify or regress request: each example with what `context` says of all of them."""
-    document = parsed(body, ("examples", "context", "signature_name"))
+    document = parsed(judge, body, ("examples", "context", "signature_name"))
     _check_signature(document)
     examples, context = document.get("examples"), document.get("context", {})
     if not (isinstance(examples, list) and examples and isinstance(context, dict)):
