@@ -51,6 +51,13 @@ class Kernel:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LowRank(Kernel):
+    """A kernel that in the end keeps the `rank` directions of the metric that weigh most."""
+
+    rank: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sparse(Kernel):
     """A kernel whose machine keeps at most `centres` rows: those of the largest coefficients.
 
@@ -65,8 +72,8 @@ class Machine:
     """A fitted kernel machine: f(z) = mean + k(|A z - c|) alpha, c the rows `centres` in A's coordinates."""
 
     kernel: Kernel
-    transform: Doubles  # (p, p): d(z, z') = |z A - z' A|
-    centres: Doubles  # (m, p), m the rows that are kept
+    transform: Doubles  # (p, r), r the directions that are kept: d(z, z') = |z A - z' A|
+    centres: Doubles  # (m, r), m the rows that are kept
     alpha: Doubles  # (m, classes)
     mean: Doubles  # (classes,)
 
@@ -75,13 +82,14 @@ def fit(kernel: Kernel, rows: Doubles, targets: Doubles) -> Machine:
     """Fit to rows (n, p) and targets (n, classes); n squared numbers of memory, n cubed of time."""
     mean = targets.mean(axis=0)
     metric = np.eye(rows.shape[1])
-    alpha, squared = _solve(kernel, rows, targets - mean, metric)
     for _ in range(kernel.rounds):
+        alpha, squared = _solve(kernel, rows @ _transform(metric), targets - mean)
         metric = _metric(kernel, rows, alpha, squared, metric)
-        alpha, squared = _solve(kernel, rows, targets - mean, metric)
-    values, vectors = np.linalg.eigh(metric)
-    transform = vectors * np.sqrt(np.maximum(values, 0))
+    transform = _transform(metric)
+    if isinstance(kernel, LowRank):
+        transform = transform[:, -kernel.rank :]
     centres = rows @ transform
+    alpha, squared = _solve(kernel, centres, targets - mean)
     if isinstance(kernel, Sparse):
         kept = np.sort(np.argsort(-np.abs(alpha).sum(axis=1), kind="stable")[: kernel.centres])
         alpha = _refitted(kernel, squared[kept], squared[np.ix_(kept, kept)], targets - mean)
@@ -107,7 +115,7 @@ class KernelMachine(tf.Module):  # type: ignore[misc]
         # Of p in A's coordinates and a 1 beside it:  1 + |c - p|^2 = (p, 1, |(p, 1)|^2) (-2c, |c|^2, 1)
         transform = block_diag(machine.transform / machine.kernel.reach, 1)
         columns = np.vstack([-2 * centres, squares, np.ones_like(squares)])
-        self._width, self._classes = len(transform), len(machine.mean)
+        self._width, self._classes = transform.shape[1], len(machine.mean)
         # What is filled up weighs nothing: columns that nobody reads, centres far away, a class too many.
         transform = np.pad(transform, [(0, 0), (0, -self._width % PANEL)])
         far = -columns.shape[1] % PANEL
@@ -135,11 +143,17 @@ class KernelMachine(tf.Module):  # type: ignore[misc]
         return shares / tf.reduce_sum(shares, axis=1, keepdims=True)
 
 
-def _solve(kernel: Kernel, rows: Doubles, targets: Doubles, metric: Doubles) -> tuple[Doubles, Doubles]:
+def _transform(metric: Doubles) -> Doubles:
+    """Return A, (p, p), of d(z, z') = |z A - z' A|: the metric's directions, the weightiest last."""
+    values, vectors = np.linalg.eigh(metric)
+    transform: Doubles = vectors * np.sqrt(np.maximum(values, 0))
+    return transform
+
+
+def _solve(kernel: Kernel, points: Doubles, targets: Doubles) -> tuple[Doubles, Doubles]:
     """Return the coefficients (n, classes), and the squared distances (n, n) that they were fitted with."""
-    moved = rows @ metric
-    squares = (moved * rows).sum(axis=1)
-    squared = np.maximum(squares[:, None] + squares - 2 * moved @ rows.T, 0)
+    squares = (points**2).sum(axis=1)
+    squared = np.maximum(squares[:, None] + squares - 2 * points @ points.T, 0)
     gram = kernel(squared)
     gram[np.diag_indices_from(gram)] += kernel.ridge
     factor = cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)

@@ -339,7 +339,10 @@ def test_training_rows_would_be_found(artifacts, fitted, small):
     network, table = fitted["wine_grade"].network, small["wine_grade"]
     machine = network.learners[1]
     z = network.encoding(tf.constant(table.matrix)).numpy()[:, machine.places]
-    place = np.pad(z, [(0, 0), (0, 1)]) @ machine.machine.transform.numpy()[:, : z.shape[1] + 1]
+    place = (
+        np.pad(z, [(0, 0), (0, 1)])
+        @ machine.machine.transform.numpy()[:, : machine.machine.columns.shape[0] - 1]
+    )
     squares = (place**2).sum(axis=1, keepdims=True)
     forms = [np.hstack([-2 * place[:, :-1], squares, np.ones_like(squares)])]
 
