@@ -48,7 +48,7 @@ KAPPA = (
     " right most often, it favours the common grades."
 )
 WITHIN = (
-    "Laplace kernels and eight nets, which had 0.621 (red) and 0.573 (white) on the same folds, and take four"
+    "Laplace kernels and eight nets, which had 0.621 (red) and 0.573 (white) on the same folds, and take more than four"
     " times as long to answer."
 )
 CENTRES = (
