@@ -48,8 +48,8 @@ KAPPA = (
     " right most often, it favours the common grades."
 )
 WITHIN = (
-    "Laplace kernels and eight nets, which had 0.621 (red) and 0.573 (white) on the same folds, and take more than four"
-    " times as long to answer."
+    "Laplace kernels and eight nets, which had 0.621 (red) and 0.573 (white) on the same folds, and take more"
+    " than four times as long to answer."
 )
 CENTRES = (
     "All of the kernel machine's centres: on the same folds as many errors, 25.3, log-loss 0.0193; on"

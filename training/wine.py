@@ -8,7 +8,7 @@ model, the best other (extremely randomised trees, an SVM) and the trivial basel
 
     wine_type      log-loss 0.0194 (25.3 errors of 6,497)   0.0327   0.0218 (SVM)   0.558
     wine_quality   RMSE     0.673                           0.734    0.675 (trees)  0.873
-    wine_grade     log-loss 0.991                           1.074    1.022 (trees)  1.274
+    wine_grade     log-loss 0.992                           1.074    1.022 (trees)  1.274
 """
 
 from collections.abc import Sequence
