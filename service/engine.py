@@ -24,7 +24,7 @@ from service.actions import Action
 from service.batching import Caller, Coalescer
 from service.errors import CallerGone, DeadlineExceeded, Overloaded
 from service.inference import CALL_ROWS, Job, columns_of, together
-from service.judge import Asked, small
+from service.judge import SMALL_BODY, Asked, small
 from service.pace import Pace
 from service.protocol import MAX_ROWS
 from service.registry import Servable
@@ -75,6 +75,7 @@ class Engine:
 
         Raises what `read` and the action raise, Overloaded, DeadlineExceeded and CallerGone.
         """
+        self.refuse_late(action, servable, len(body), caller)
         if not action.shared or not small(body):
             return await self._beside(
                 lambda stop: _large(action, servable, read(body), stop),
@@ -82,7 +83,6 @@ class Engine:
                 caller,
             )
         coalescer = self._coalescer(servable)
-        _refuse_late(coalescer.wait_s, caller)
         asked = instances, parameters = read(body)
         rows = instances.rows * parameters.rows_each
         job = action.job(servable, instances, parameters) if rows <= CALL_ROWS else None
@@ -95,6 +95,13 @@ class Engine:
         finally:
             self._free += taken
         return Answer(job.answer(columns_of(answers)), instances.rows)
+
+    def refuse_late(self, action: Action, servable: Servable, size: int, caller: Caller) -> None:
+        """Raise Overloaded if those before a body of `size` bytes take longer than its caller can wait."""
+        if not action.shared or size > SMALL_BODY:
+            _refuse_late(len(self._waiting) * self._pace.each_s, caller)
+        elif servable in self._coalescers:
+            _refuse_late(self._coalescers[servable].wait_s, caller)
 
     def keep(self, servables: Collection[Servable]) -> None:
         """Keep nothing for other versions than these from now on; what they are computing is finished."""

@@ -54,6 +54,10 @@ async def exchange(
     headers = dict(scope["headers"])
     read = reading(headers)
     caller = HttpCaller(receive, timeout(headers, state.settings.request_timeout_s))
+    announced = headers.get(b"content-length", b"")
+    if announced.isdigit() and b"content-encoding" not in headers:
+        # Before the body is read: to read one that is refused took longer than to refuse it.
+        state.engine.refuse_late(action, servable, int(announced), caller)
     body = await body_of(headers, receive, state.settings)
     answered = await state.engine.answer(action, servable, read, body, caller)
     state.telemetry.count_rows(servable.spec.name, servable.version, action.name, answered.instances)

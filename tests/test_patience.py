@@ -1,18 +1,23 @@
-"""Who would be answered too late, and is refused before anything of the body is parsed."""
+"""Who would be answered too late, and is refused before anything of the body is parsed, or even read."""
 
 import asyncio
 import json
 from collections.abc import Callable
+from threading import Event
 
 import pytest
+from starlette.types import Message
 
 from mean_servable import MeanServable
 from service.actions import actions
+from service.app import create_app
 from service.batching import Caller
 from service.engine import THREADS, Answer, Engine, Read
 from service.errors import Overloaded
 from service.judge import Asked
 from service.pace import Pace
+from service.registry import Registry
+from service.settings import Settings
 from service.warmup import Patient
 from test_engine import BESIDE, GATE, Held, rows
 
@@ -70,6 +75,40 @@ async def test_who_would_wait_too_long_for_a_shared_call_is_refused_before_its_b
 
     assert [type(one) for one in answers] == [Answer] * 5 + [Overloaded] * 2
     engine.close()
+
+
+@pytest.mark.parametrize(
+    ("headers", "refused"),
+    [
+        ([(b"content-length", b"100000")], True),
+        ([(b"content-length", b"1000")], False),
+        ([(b"transfer-encoding", b"chunked")], False),
+        ([(b"content-length", b"100000"), (b"content-encoding", b"gzip")], False),
+    ],
+)
+async def test_whose_body_is_announced_is_refused_before_it_comes(
+    registry: Registry, headers: list[tuple[bytes, bytes]], refused: bool
+) -> None:
+    """By the queue that a body of this size would stand in; what is not known beforehand is read."""
+    app = create_app(Settings(request_timeout_s=1), registry)
+    engine = app.api.state.engine
+    engine._waiting.add(Event())
+    engine._pace.note(0.6, 1)
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        assert not refused, "the body was read"
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    path = "/models/and_gate/predict"
+    kind = (b"content-type", b"application/json")
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": [kind, *headers]}
+    await app(scope, receive, send)
+
+    assert [one["status"] for one in sent if "status" in one] == [429] * refused
 
 
 async def until(fact: Callable[[], bool]) -> None:
