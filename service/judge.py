@@ -32,6 +32,9 @@ SIZES = ("too_short", "too_long")
 SMALL_BODY = 64 * 1024
 # As many rows of CSV are judged in some milliseconds.
 SMALL_ROWS = 512
+# What opens or ends a row, and bytes that do neither.
+MARKS = (b"{", b"\n", b"\r")
+UNMARKED = bytes(set(range(256)) - {*b"".join(MARKS)})
 # Faults that are listed one by one; a body that has more of them is not a mistake in a row.
 MAX_FAULTS = 10_000
 
@@ -230,9 +233,11 @@ class Judge:
 
 def small(body: bytes) -> bool:
     """Whether a body is judged in a moment. A row takes two bytes, of which one opens or ends it."""
-    return len(body) <= 2 * SMALL_ROWS or (
-        len(body) <= SMALL_BODY and all(body.count(mark) <= SMALL_ROWS for mark in (b"{", b"\n", b"\r"))
-    )
+    if len(body) <= 2 * SMALL_ROWS or len(body) > SMALL_BODY:
+        return len(body) <= SMALL_BODY
+    # To count each in the whole body takes two and a half times as long.
+    marks = body.translate(None, UNMARKED)
+    return all(marks.count(mark) <= SMALL_ROWS for mark in MARKS)
 
 
 def _faults(error: ValidationError) -> list[Fault]:
