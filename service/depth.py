@@ -3,8 +3,6 @@
 Knows JSON's text alone.
 """
 
-import re
-
 import numpy as np
 
 from service.errors import MalformedBody
@@ -13,12 +11,11 @@ from service.errors import MalformedBody
 DEPTH = 100
 # The parser's own bound.
 DEEPEST = 200
-# Bytes that neither open nor close anything, and escape nothing.
-OTHERS = bytes(set(range(256)) - set(b'[]{}"\\'))
-# One without an end goes on to the end of the text: to look for another from each of its quotes would take
-# the square of the time.
-STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-# Marks that are counted at a time: of a body that is nothing else they would take eight times its memory.
+QUOTE = ord('"')
+# Bytes that neither open nor close anything; with the backslash that escapes, and without.
+UNMARKED = bytes(set(range(256)) - set(b'[]{}"\\'))
+UNESCAPED = UNMARKED + b"\\"
+# Marks that are counted at a time: of a body that is nothing else they would take sixteen times its memory.
 PIECE = 64 * 1024
 STEPS = np.zeros(256, np.int64)
 STEPS[list(b"[{")], STEPS[list(b"]}")] = 1, -1
@@ -27,7 +24,8 @@ STEPS[list(b"[{")], STEPS[list(b"]}")] = 1, -1
 def shallow(text: bytes, most: int) -> bytes:
     """The same text. Raises MalformedBody if its lists and objects nest more than `most` deep.
 
-    A tenth of the time that parsing takes. Of what is no JSON it may say either; the parser refuses it.
+    It takes a fifth to a third of the time of parsing. Of what is no JSON it may say either; the parser
+    refuses it.
     """
     marks = _marks(text)
     if len(marks) > most and _deepest(marks) > most:
@@ -38,20 +36,23 @@ def shallow(text: bytes, most: int) -> bytes:
 
 
 def _marks(text: bytes) -> bytes:
-    """The brackets and braces of a text, those in strings apart."""
-    marks = text.translate(None, OTHERS)
+    """The brackets, braces and quotes of a text, but for escaped quotes and for quotes side by side.
+
+    Two such change nothing, be they a string, or the end of one and the start of the next.
+    """
+    marks = text.translate(None, UNMARKED)
     if b"\\" in marks:
-        marks = STRING.sub(b"", text).translate(None, OTHERS)
-    # Two quotes side by side change nothing between strings, and inside of one neither: nearly all are such.
-    marks = marks.replace(b'""', b"")
-    return STRING.sub(b"", marks) if b'"' in marks else marks
+        marks = text.replace(rb"\\", b"").replace(rb"\"", b"").translate(None, UNESCAPED)
+    return marks.replace(b'""', b"")
 
 
 def _deepest(marks: bytes) -> int:
-    """The most that are open at a time."""
-    opened = deepest = 0
+    """The most that are open at a time, outside of strings."""
+    opened = deepest = quotes = 0
     for start in range(0, len(marks), PIECE):
-        levels = opened + np.cumsum(STEPS[np.frombuffer(marks[start : start + PIECE], np.uint8)])
+        piece = np.frombuffer(marks[start : start + PIECE], np.uint8)
+        before = quotes + np.cumsum(piece == QUOTE)
+        levels = opened + np.cumsum(STEPS[piece] * (1 - before % 2))
         deepest = max(deepest, int(levels.max()))
-        opened = int(levels[-1])
+        opened, quotes = int(levels[-1]), int(before[-1])
     return deepest

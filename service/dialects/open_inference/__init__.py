@@ -35,6 +35,7 @@ from service.dialects.open_inference.request import MATRIX, Inference
 from service.engine import Read
 from service.errors import MalformedBody, ShuttingDown
 from service.exchange import State, exchange
+from service.judge import SMALL_BODY
 from service.limits import Stage
 from service.openapi import JSON
 from service.problems import Problem
@@ -92,10 +93,13 @@ def _add_server(router: APIRouter) -> None:
     async def index(request: Request) -> list[Indexed]:
         state = _state(request)
         body = await body_of(dict(request.headers.raw), request.receive, state.settings)
+        malformed = MalformedBody('The body is not an object {"ready": true or false}.')
+        if len(body) > SMALL_BODY:
+            raise malformed  # and to parse it would hold up all others
         try:
             wanted = IndexRequest.model_validate_json(shallow(body or b"{}", state.settings.max_json_depth))
         except ValidationError:
-            raise MalformedBody('The body is not an object {"ready": true or false}.') from None
+            raise malformed from None
         return _index(state, wanted.ready)
 
 
