@@ -97,7 +97,12 @@ class Engine:
         return Answer(job.answer(columns_of(answers)), instances.rows)
 
     def refuse_late(self, action: Action, servable: Servable, size: int, caller: Caller) -> None:
-        """Raise Overloaded if those before a body of `size` bytes take longer than its caller can wait."""
+        """Raise Overloaded if those before a body of `size` bytes take longer than its caller can wait.
+
+        Asked at the head of a request, and again when its body has come. A body that may be small stands in
+        line with the small ones, though it hold so many short rows that it would have a thread: the loop that
+        is late shares its core with the threads.
+        """
         if not action.shared or size > SMALL_BODY:
             _refuse_late(len(self._waiting) * self._pace.each_s, caller)
         elif servable in self._coalescers:

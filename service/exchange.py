@@ -12,7 +12,7 @@ from service.engine import Answer, Engine, Read
 from service.errors import NotReady, ShuttingDown
 from service.limits import Door, Stage
 from service.registry import Registry
-from service.requests import HttpCaller, Receive, body_of, timeout
+from service.requests import HttpCaller, Receive, announced, body_of, bound, timeout
 from service.settings import Settings
 from service.telemetry import Telemetry
 from service.watch import Watch
@@ -54,10 +54,11 @@ async def exchange(
     headers = dict(scope["headers"])
     read = reading(headers)
     caller = HttpCaller(receive, timeout(headers, state.settings.request_timeout_s))
-    announced = headers.get(b"content-length", b"")
-    if announced.isdigit() and b"content-encoding" not in headers:
+    size = announced(headers)
+    if size is not None and b"content-encoding" not in headers:
         # Before the body is read: to read one that is refused took longer than to refuse it.
-        state.engine.refuse_late(action, servable, int(announced), caller)
+        bound(size, state.settings.max_body_bytes)
+        state.engine.refuse_late(action, servable, size, caller)
     body = await body_of(headers, receive, state.settings)
     answered = await state.engine.answer(action, servable, read, body, caller)
     state.telemetry.count_rows(servable.spec.name, servable.version, action.name, answered.instances)

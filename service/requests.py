@@ -35,7 +35,7 @@ PIECE = 64 * 1024
 
 
 class HttpCaller:
-    """A client that has sent its whole request, and waits."""
+    """A client that waits for its answer, once it has sent its whole request."""
 
     def __init__(self, receive: Receive, timeout: float) -> None:
         """Give the client `timeout` seconds from now."""
@@ -59,8 +59,7 @@ async def body_of(headers: Mapping[bytes, bytes], receive: Receive, settings: Se
     """
     most, encoding = settings.max_body_bytes, headers.get(b"content-encoding")
     deflated = encoding is not None and _is_gzip(encoding)
-    announced = headers.get(b"content-length", b"0")
-    bound(int(announced) if announced.isdigit() else 0, most)
+    bound(announced(headers) or 0, most)
     first = _at_once(receive)
     if first is not None and not first.get("more_body", False):
         body = _part(first)
@@ -73,6 +72,13 @@ async def body_of(headers: Mapping[bytes, bytes], receive: Receive, settings: Se
             raise SlowRequest("The body did not come in time; send fewer rows at a time.") from None
     # On a thread: 50 MB take most of a second.
     return await asyncio.to_thread(inflate, body, most, settings.max_inflation) if deflated else body
+
+
+def announced(headers: Mapping[bytes, bytes]) -> int | None:
+    """The bytes that a body is said to have; None where nothing is said."""
+    digits = headers.get(b"content-length", b"")
+    # Zeros may stand in front, in thousands, which int() refuses; twenty digits are beyond any bound.
+    return int((digits.lstrip(b"0") or b"0")[:20]) if digits.isdigit() else None
 
 
 async def _rest(first: Any, receive: Receive, most: int) -> bytes:

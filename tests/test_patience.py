@@ -78,16 +78,21 @@ async def test_who_would_wait_too_long_for_a_shared_call_is_refused_before_its_b
 
 
 @pytest.mark.parametrize(
-    ("headers", "refused"),
+    ("action", "headers", "status"),
     [
-        ([(b"content-length", b"100000")], True),
-        ([(b"content-length", b"1000")], False),
-        ([(b"transfer-encoding", b"chunked")], False),
-        ([(b"content-length", b"100000"), (b"content-encoding", b"gzip")], False),
+        ("predict", [(b"content-length", b"100000")], 429),
+        ("predict", [(b"content-length", b"0" * 5000 + b"100000")], 429),
+        ("explain", [(b"content-length", b"1000")], 429),
+        # Whoever sends this again is refused again.
+        ("predict", [(b"content-length", b"1000000000")], 413),
+        ("predict", [(b"content-length", b"1000")], None),
+        ("predict", [(b"content-length", b"0" * 5000 + b"1000")], None),
+        ("predict", [(b"transfer-encoding", b"chunked")], None),
+        ("predict", [(b"content-length", b"100000"), (b"content-encoding", b"gzip")], None),
     ],
 )
 async def test_whose_body_is_announced_is_refused_before_it_comes(
-    registry: Registry, headers: list[tuple[bytes, bytes]], refused: bool
+    registry: Registry, action: str, headers: list[tuple[bytes, bytes]], status: int | None
 ) -> None:
     """By the queue that a body of this size would stand in; what is not known beforehand is read."""
     app = create_app(Settings(request_timeout_s=1), registry)
@@ -97,18 +102,18 @@ async def test_whose_body_is_announced_is_refused_before_it_comes(
     sent: list[Message] = []
 
     async def receive() -> Message:
-        assert not refused, "the body was read"
+        assert status is None, "the body was read"
         return {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
         sent.append(message)
 
-    path = "/models/and_gate/predict"
+    path = f"/models/and_gate/{action}"
     kind = (b"content-type", b"application/json")
     scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": [kind, *headers]}
     await app(scope, receive, send)
 
-    assert [one["status"] for one in sent if "status" in one] == [429] * refused
+    assert [one["status"] for one in sent if "status" in one] == [status] * (status is not None)
 
 
 async def until(fact: Callable[[], bool]) -> None:
