@@ -52,9 +52,14 @@ class Kernel:
 
 @dataclass(frozen=True, kw_only=True)
 class LowRank(Kernel):
-    """A kernel that in the end keeps the `rank` directions of the metric that weigh most."""
+    """A kernel that in the end keeps the `rank` directions of the metric that weigh most, at least one."""
 
     rank: int
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if none would be kept."""
+        if self.rank < 1:
+            raise ValueError("a kernel needs a direction of its metric: rank is at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)

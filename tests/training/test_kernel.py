@@ -69,7 +69,15 @@ def test_of_the_metric_the_directions_that_weigh_most_are_kept():
     assert (whole.transform.shape, kept.transform.shape, kept.centres.shape) == ((5, 5), (5, 2), (400, 2))
     np.testing.assert_array_equal(kept.transform, whole.transform[:, -2:])
     assert wrong[1] <= wrong[0]
+    # The coefficients are those of the directions that are kept.
+    gram = near_of(kept, rows) + kept.kernel.ridge * np.eye(400)
+    np.testing.assert_allclose(gram @ kept.alpha, np.eye(2)[truth(rows)] - kept.mean, atol=1e-9)
     np.testing.assert_array_equal(graph.argmax(axis=1), answer(kept, asked).argmax(axis=1))
+
+
+def test_a_kernel_without_a_direction_is_refused():
+    with pytest.raises(ValueError, match="rank is at least 1"):
+        LowRank(rank=0)
 
 
 def test_a_row_gets_the_same_shares_in_any_company_and_alone(fitted):
