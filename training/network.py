@@ -54,7 +54,7 @@ class Members(tf.Module):  # type: ignore[misc]
         signal = columns_of(z, self.places)
         if max(layer.shape[1] for layer in self._layers) < WIDE:
             return tf.reduce_mean(shares_of(self.core(signal, training=False)), axis=0)
-        # Of all members at once a call of 249 rows would be more than TensorFlow takes through one loop, and
+        # Of four members at once a call of 249 rows would be more than TensorFlow takes through one loop, and
         # its softmax rounds the last row of a loop otherwise.
         shares = [shares_of(self._member(number, signal)) for number in range(self._layers[0].shape[0])]
         return tf.add_n(shares) / len(shares)
