@@ -117,7 +117,7 @@ def _arguments() -> argparse.Namespace:
         "--workers", type=int, default=1, help="measure a service of so many too, on the load's core as well"
     )
     parser.add_argument(
-        "--against", type=_checkout, metavar="TREE", help="measure that checkout's service too, as `before`"
+        "--against", type=checkout, metavar="TREE", help="measure that checkout's service too, as `before`"
     )
     parser.add_argument("--server-cores", type=int, nargs="+", default=[0])
     parser.add_argument("--load-core", type=int, default=1)
@@ -125,7 +125,8 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _checkout(text: str) -> Path:
+def checkout(text: str) -> Path:
+    """A folder that holds a service. Raises ArgumentTypeError."""
     if not Path(text, "service").is_dir():
         raise argparse.ArgumentTypeError("no checkout is there: it has no folder `service`")
     return Path(text)

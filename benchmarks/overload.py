@@ -78,7 +78,7 @@ def measure(
     options = [] if concurrent is None else ["--max-concurrent-requests", str(concurrent)]
     ready = f"http://127.0.0.1:{PORT}/health/ready"
     log = output / f"overload-{rows}.log"
-    crowd = Crowd(PORT, _request(model, rows, deadline_s), (concurrent or 1000) + SPARE_CONNECTIONS)
+    crowd = Crowd(PORT, request(model, rows, deadline_s), (concurrent or 1000) + SPARE_CONNECTIONS)
     with Server(
         ["service", "--port", str(PORT), *options], ready, [0], {"DRAIN_GRACE_S": "0"}, log
     ) as server:
@@ -147,9 +147,11 @@ async def _peak(server: Server, crowd: Crowd) -> tuple[float, float]:
 async def _capacity(server: Server, crowd: Crowd, clients: int) -> tuple[float, float]:
     """Requests a second that so many clients get answered, and the share of its core that this took."""
     await crowd.closed(clients, 0.5)
-    used = server.cpu_s
+    used, began = server.cpu_s, time.perf_counter()
     shots = await crowd.closed(clients, CAPACITY_S)
-    return float(np.sum(shots.statuses == 200)) / CAPACITY_S, (server.cpu_s - used) / CAPACITY_S
+    # Until the last answer: those to what was sent in the last moment come later.
+    lasted = max(shots.done) - began
+    return float(np.sum(shots.statuses == 200)) / lasted, (server.cpu_s - used) / lasted
 
 
 def recovered(after: Shots, normal: Shots) -> float | None:
@@ -185,7 +187,8 @@ def _ms(seconds: NDArray[np.float64], share: float) -> float | None:
     return round(float(np.quantile(seconds, share)) * 1e3, 2) if len(seconds) else None
 
 
-def _request(model: str, rows: int, deadline_s: float) -> bytes:
+def request(model: str, rows: int, deadline_s: float) -> bytes:
+    """A request to predict so many rows, with its deadline."""
     body = json.dumps({"instances": instances_of(MODELS[model], rows)}).encode()
     head: Sequence[str] = (
         f"POST /models/{model}/predict HTTP/1.1", "Host: service", f"Content-Type: {JSON}",
