@@ -29,11 +29,9 @@ import uvloop
 
 from service.actions import actions
 from service.batching import Coalescer
-from service.features import Cells
-from service.inference import CALL_ROWS, together
+from service.inference import CALL_ROWS, Job, together
 from service.judge import Judge
 from service.models import MODELS
-from service.parameters import DEFAULT_COVERAGE
 from service.servable import SavedModelServable, keep_buffers
 from service.table import read_csv
 
@@ -78,8 +76,8 @@ def main() -> None:
     job = action.job(servable, instances, parameters)
     columns = job.compute(instances.matrix)
     report("word one row", lambda: job.answer(columns), 1)
-    uvloop.run(lone(servable, instances.cells))
-    uvloop.run(on_a_thread(servable, instances.cells))
+    uvloop.run(lone(servable, job))
+    uvloop.run(on_a_thread(servable, job))
 
 
 def csv(judge: Judge, rows: int) -> None:
@@ -88,25 +86,24 @@ def csv(judge: Judge, rows: int) -> None:
     read_csv(judge, "\n".join([",".join(judge.spec.example), *([line] * rows), ""]).encode(), {})
 
 
-async def lone(servable: SavedModelServable, cells: Cells) -> None:
+async def lone(servable: SavedModelServable, job: Job) -> None:
     """One row without the coalescer and with it: what a lone request pays for company."""
     compute = partial(together, servable)
-    rows = [(codes, DEFAULT_COVERAGE) for codes in cells]
     coalescer = Coalescer(compute, CALL_ROWS)
     await in_turns(
-        ("a lone row without the coalescer", lambda: compute(rows)),
-        ("a lone row with the coalescer", lambda: coalescer(rows, Patient())),
+        ("a lone row without the coalescer", lambda: compute([job])),
+        ("a lone row with the coalescer", lambda: coalescer(job, 1, Patient())),
     )
 
 
-async def on_a_thread(servable: SavedModelServable, cells: Cells) -> None:
+async def on_a_thread(servable: SavedModelServable, job: Job) -> None:
     """A call of 64 rows on the loop and on a thread: what handing it over and back costs."""
     compute = partial(together, servable)
-    rows = [(codes, DEFAULT_COVERAGE) for codes in cells] * 64
+    jobs = [job] * 64
     loop, pool = asyncio.get_running_loop(), ThreadPoolExecutor(1)
     await in_turns(
-        ("64 rows on the loop", lambda: compute(rows)),
-        ("64 rows on a thread", lambda: loop.run_in_executor(pool, compute, rows)),
+        ("64 rows on the loop", lambda: compute(jobs)),
+        ("64 rows on a thread", lambda: loop.run_in_executor(pool, compute, jobs)),
     )
 
 

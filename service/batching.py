@@ -42,23 +42,26 @@ class Caller(Protocol):
         ...
 
 
-Rows = Sequence[Any]
-# As many as the rows were, in their order.
-Answers = Sequence[Any]
+# What one caller asks, and what it is answered.
+Asked = Any
+Answered = Any
+# Answers what several callers ask, each with its own, in their order.
+Call = Callable[[Sequence[Asked]], Sequence[Answered]]
 
 
 class Waiting(NamedTuple):
-    """Rows in the queue."""
+    """So many rows in the queue."""
 
-    rows: Rows
+    asked: Asked
+    rows: int
     caller: Caller
-    answers: asyncio.Future[Answers]
+    answered: asyncio.Future[Answered]
 
 
 class Coalescer:
-    """Answers each caller with the answers to exactly its rows, in order, from calls that are shared."""
+    """Answers each caller what it asked, from calls that are shared."""
 
-    def __init__(self, call: Callable[[Rows], Answers], rows: int) -> None:
+    def __init__(self, call: Call, rows: int) -> None:
         """Share calls of `call`, each of at most `rows` rows."""
         self._call = call
         self._rows = rows
@@ -76,30 +79,30 @@ class Coalescer:
         """The seconds that rows which came now would wait for those before them; 0 where nobody waits."""
         return self._queued * self._pace.each_s
 
-    async def __call__(self, rows: Rows, caller: Caller) -> Answers:
-        """Return the answers to n rows, n not above the rows of one call.
+    async def __call__(self, asked: Asked, rows: int, caller: Caller) -> Answered:
+        """Return the answer to what takes so many rows, not more than one call may have.
 
-        Raises DeadlineExceeded, and whatever the call raises for these rows alone. A caller that gave up
-        while others were computed gets CallerGone, and its rows are not computed, but for those who left
+        Raises DeadlineExceeded, and whatever the call raises for what this caller alone asks. One that gave
+        up while others were computed gets CallerGone, and its rows are not computed, but for those who left
         within the last SWEEP_S.
         """
         loop = asyncio.get_running_loop()
         if not self._company:
-            return self._alone(rows, caller, loop)
-        answers: asyncio.Future[Answers] = loop.create_future()
+            return self._alone(asked, caller, loop)
+        answered: asyncio.Future[Answered] = loop.create_future()
         if not self._queue:
             loop.call_soon(self._gather, 0, TURNS)
-        self._queue.append(Waiting(rows, caller, answers))
-        self._queued += len(rows)
-        return await answers
+        self._queue.append(Waiting(asked, rows, caller, answered))
+        self._queued += rows
+        return await answered
 
-    def _alone(self, rows: Rows, caller: Caller, loop: asyncio.AbstractEventLoop) -> Answers:
+    def _alone(self, asked: Asked, caller: Caller, loop: asyncio.AbstractEventLoop) -> Answered:
         """Compute at once, and see whether anybody else comes in this turn: a crowd arrives in one."""
         if caller.deadline < loop.time():
             raise DeadlineExceeded
         self._company = True
         loop.call_soon(self._turned)
-        return self._call(rows)
+        return self._call([asked])[0]
 
     def _turned(self) -> None:
         self._company = bool(self._queue)
@@ -117,7 +120,7 @@ class Coalescer:
             # With all that was done between the two calls: bodies parsed, answers worded, others refused.
             self._pace.note(began - self._before[0], self._before[1])
         taken = self._taken(loop.time())
-        rows = sum(len(one.rows) for one in taken)
+        rows = sum(one.rows for one in taken)
         try:
             if taken:
                 self._answer(taken)
@@ -136,14 +139,14 @@ class Coalescer:
         """The head of the queue, as far as it fits one call, but for those whose time is over."""
         taken: list[Waiting] = []
         free = self._rows
-        while self._queue and (not taken or len(self._queue[0].rows) <= free):
+        while self._queue and (not taken or self._queue[0].rows <= free):
             first = self._queue.popleft()
-            self._queued -= len(first.rows)
+            self._queued -= first.rows
             if first.caller.deadline < now:
                 _fail(first, DeadlineExceeded())
-            elif not first.answers.done():
+            elif not first.answered.done():
                 taken.append(first)
-                free -= len(first.rows)
+                free -= first.rows
         return taken
 
     def _drop_vain(self, now: float) -> None:
@@ -154,23 +157,20 @@ class Coalescer:
                 _fail(one, DeadlineExceeded())
             elif one.caller.gave_up():
                 _fail(one, CallerGone())
-        self._queue = deque(one for one in self._queue if not one.answers.done())
-        self._queued = sum(len(one.rows) for one in self._queue)
+        self._queue = deque(one for one in self._queue if not one.answered.done())
+        self._queued = sum(one.rows for one in self._queue)
 
     def _answer(self, taken: Sequence[Waiting]) -> None:
         try:
-            answers = self._call([row for one in taken for row in one.rows])
+            found = self._call([one.asked for one in taken])
         except Exception as error:
             self._isolate(taken, error)
             return
-        start = 0
-        for one in taken:
-            end = start + len(one.rows)
-            one.answers.set_result(answers[start:end])
-            start = end
+        for one, answer in zip(taken, found, strict=True):
+            one.answered.set_result(answer)
 
     def _isolate(self, taken: Sequence[Waiting], error: Exception) -> None:
-        """Let only those fail whose rows are at fault: who shared a call is computed again, by halves."""
+        """Let only those fail whose own rows are at fault: who shared a call is computed again, by halves."""
         if len(taken) == 1:
             _fail(taken[0], error)
             return
@@ -180,5 +180,5 @@ class Coalescer:
 
 
 def _fail(waiting: Waiting, error: Exception) -> None:
-    if not waiting.answers.done():
-        waiting.answers.set_exception(error)
+    if not waiting.answered.done():
+        waiting.answered.set_exception(error)

@@ -23,7 +23,7 @@ import numpy as np
 from service.actions import Action
 from service.batching import Caller, Coalescer
 from service.errors import CallerGone, DeadlineExceeded, Overloaded
-from service.inference import CALL_ROWS, Job, columns_of, together
+from service.inference import CALL_ROWS, Job, together
 from service.judge import SMALL_BODY, Asked, small
 from service.pace import Pace
 from service.protocol import MAX_ROWS
@@ -38,6 +38,9 @@ THREADS = 4
 CALLS = Turns(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 # Instances that are worded together, in whole calls: a large answer is held as its bytes and this many texts.
 SLICE = 2 * CALL_ROWS
+# More rows than these wait as a matrix: as lists they would be what the collector looks through, again and
+# again, and what pushes all else out of the processor's cache.
+FEW = 8
 
 # What those before it may take of a caller's time; the rest is for itself, and for what is not foreseen. With
 # three quarters, of three times the capacity a fifth fewer were answered in time (benchmarks/overload.py).
@@ -83,18 +86,22 @@ class Engine:
                 caller,
             )
         coalescer = self._coalescer(servable)
-        asked = instances, parameters = read(body)
+        instances, parameters = read(body)
+        if instances.rows > FEW:
+            instances = instances.packed()
         rows = instances.rows * parameters.rows_each
         job = action.job(servable, instances, parameters) if rows <= CALL_ROWS else None
         # A feature may have more levels than points were asked for.
         if job is None or len(job.cells) > CALL_ROWS:
-            return await self._beside(lambda stop: _large(action, servable, asked, stop), rows, caller)
+            return await self._beside(
+                lambda stop: _large(action, servable, (instances, parameters), stop), rows, caller
+            )
         taken = self._take(len(job.cells))
         try:
-            answers = await coalescer([(codes, job.coverage) for codes in job.cells], caller)
+            columns = await coalescer(job, len(job.cells), caller)
         finally:
             self._free += taken
-        return Answer(job.answer(columns_of(answers)), instances.rows)
+        return Answer(job.answer(columns), instances.rows)
 
     def refuse_late(self, action: Action, servable: Servable, size: int, caller: Caller) -> None:
         """Raise Overloaded if those before a body of `size` bytes take longer than its caller can wait.

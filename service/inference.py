@@ -6,7 +6,7 @@ and with whose rows beside them they are computed is the engine's. No HTTP in it
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import islice
+from itertools import accumulate, chain, islice
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -63,42 +63,42 @@ class Raw(NamedTuple):
     rows_each: int = 1
 
 
-class Place(NamedTuple):
-    """The row of a call that a row without coverage was, and what the graph answered the whole call."""
-
-    outputs: Outputs
-    row: int
-
-
-def together(servable: Servable, rows: Sequence[tuple[Sequence[float], float | None]]) -> list[Any]:
-    """Predict rows of several requests: the codes of each, and the coverage that its caller asks for.
-
-    A row is answered as `predict` words it, and where its coverage is None with its `Place`.
-    """
-    matrix = np.asarray([codes for codes, _ in rows], np.float32)
-    coverages = [coverage for _, coverage in rows]
+def together(servable: Servable, jobs: Sequence[Job]) -> list[Columns | Outputs]:
+    """Compute jobs of shared actions in one call: of each the columns that its `answer` reads."""
+    if len(jobs) == 1:
+        return [jobs[0].compute(np.asarray(jobs[0].cells, np.float32))]
+    matrix = _matrix(jobs)
     found = servable.predict(matrix)
+    ends = accumulate(len(job.cells) for job in jobs)
+    parts = [slice(end - len(job.cells), end) for job, end in zip(jobs, ends, strict=True)]
     # Nearly always there is one, and it is not None.
-    first, *others = asked = set(coverages)
-    if first is not None and not others:
-        return _worded(servable, matrix, found, first)
-    answers: list[Any] = [Place(found, row) for row in range(len(rows))]
+    coverage, *others = asked = {job.coverage for job in jobs}
+    if coverage is not None and not others:
+        answers = _worded(servable, matrix, found, coverage)
+        return [{ANSWERS: answers[part]} for part in parts]
+    columns: list[Columns | Outputs] = [_part(found, part) for part in parts]
     for coverage in asked:
-        if coverage is not None:
-            chosen = [row for row, one in enumerate(coverages) if one == coverage]
-            part = {name: values[chosen] for name, values in found.items()}
-            for row, answer in zip(chosen, _worded(servable, matrix[chosen], part, coverage), strict=True):
-                answers[row] = answer
-    return answers
+        if coverage is None:
+            continue
+        chosen = [place for place, job in enumerate(jobs) if job.coverage == coverage]
+        rows = np.concatenate([np.arange(parts[place].start, parts[place].stop) for place in chosen])
+        texts = iter(_worded(servable, matrix[rows], _part(found, rows), coverage))
+        for place in chosen:
+            columns[place] = {ANSWERS: list(islice(texts, len(jobs[place].cells)))}
+    return columns
 
 
-def columns_of(answers: Sequence[Any]) -> Columns | Outputs:
-    """What `Job.answer` reads, of what `together` answered the rows of one request: they lie side by side."""
-    first = answers[0]
-    if not isinstance(first, Place):
-        return {ANSWERS: answers}
-    rows = slice(first.row, first.row + len(answers))
-    return {name: values[rows] for name, values in first.outputs.items()}
+def _matrix(jobs: Sequence[Job]) -> Matrix:
+    """The rows of all jobs, float32 (n, d)."""
+    if any(isinstance(job.cells, np.ndarray) for job in jobs):
+        return np.concatenate([np.asarray(job.cells, np.float32) for job in jobs])
+    # One list costs a tenth of as many arrays of a row.
+    return np.asarray(list(chain.from_iterable(job.cells for job in jobs)), np.float32)
+
+
+def _part(found: Outputs, rows: Any) -> Outputs:
+    """What the graph answered some rows."""
+    return {name: values[rows] for name, values in found.items()}
 
 
 def raw(servable: Servable, instances: Instances, parameters: Raw) -> Job:

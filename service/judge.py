@@ -56,6 +56,10 @@ class Instances(NamedTuple):
         """The rows as float32 (n, d)."""
         return np.asarray(self.cells, np.float32)
 
+    def packed(self) -> "Instances":
+        """The same instances, whose cells are the matrix: four bytes each instead of some thirty."""
+        return self._replace(cells=self.matrix)
+
     def parts(self, rows: int) -> Iterator["Instances"]:
         """Yield the same instances, at most `rows` at a time."""
         for start in range(0, len(self.cells), rows):

@@ -10,9 +10,11 @@ from pydantic_core import from_json
 
 from mean_servable import MeanServable
 from rows import changed, document
-from service.features import to_matrix
-from service.inference import columns_of, together
+from service.features import Cells, to_matrix
+from service.inference import Raw, predict, raw, together
+from service.judge import Instances
 from service.models import MODELS
+from service.parameters import PredictParameters
 from service.spec import ModelSpec
 from service.tasks import COVERAGES, Binary, Critical, Multiclass, Regression, Threshold
 
@@ -202,19 +204,28 @@ def test_each_row_of_a_call_has_its_own_set() -> None:
     ]
 
 
-def test_rows_of_a_call_may_ask_for_different_coverages_or_none() -> None:
-    """Each is answered as alone: worded at its coverage, or as its place in what the graph answered."""
-    servable = MeanServable(GRADE)
-    coverages = (0.9, None, 0.8, 0.9, None)
-    asked = [([float(place)] * len(GRADE.features), coverage) for place, coverage in enumerate(coverages)]
-    found = together(servable, asked)
+@pytest.mark.parametrize("coverages", [(0.9, None, 0.8, 0.9, None), (0.9, 0.9), (0.8, 0.9), (None, None)])
+def test_jobs_of_a_call_may_ask_for_different_coverages_or_none(coverages: tuple[float | None, ...]) -> None:
+    """Each gets what it gets alone: its rows worded at its coverage, or what the graph answered them.
 
-    for place in (0, 2, 3):
-        assert found[place] == together(servable, [asked[place]])[0]
-    for place in (1, 4):
-        assert found[place].row == place
-        alone = servable.predict(np.float32([asked[place][0]]))
-        assert columns_of([found[place]])["mean_grade"] == alone["mean_grade"]
+    Those of many rows come as a matrix, those of few as lists.
+    """
+    servable = MeanServable(GRADE)
+    jobs = []
+    for place, coverage in enumerate(coverages):
+        cells: Cells = [[float(place + row)] * len(GRADE.features) for row in range(place + 1)]
+        instances = Instances(cells)
+        if place % 2:
+            instances = instances.packed()
+        if coverage is None:
+            jobs.append(raw(servable, instances, Raw(lambda _, outputs: repr(outputs).encode())))
+        else:
+            jobs.append(predict(servable, instances, PredictParameters(coverage=coverage)))
+
+    for job, columns in zip(jobs, together(servable, jobs), strict=True):
+        (alone,) = together(servable, [job])
+        assert job.answer(columns) == job.answer(alone)
+        assert {len(values) for values in columns.values()} == {len(job.cells)}
 
 
 def test_a_target_has_no_more_classes_than_a_set_can_hold() -> None:

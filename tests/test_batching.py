@@ -13,6 +13,8 @@ from service.errors import CallerGone, DeadlineExceeded
 
 pytestmark = pytest.mark.anyio
 
+Numbers = Sequence[float]
+
 
 @dataclass
 class Waiter:
@@ -35,15 +37,16 @@ class Doubling:
     broken: float = -1.0
     calls: list[list[float]] = field(default_factory=list)
 
-    def __call__(self, rows: Sequence[float]) -> Sequence[float]:
-        self.calls.append(list(rows))
-        if self.broken in rows:
+    def __call__(self, asked: Sequence[Numbers]) -> Sequence[Numbers]:
+        self.calls.append([row for rows in asked for row in rows])
+        if self.broken in self.calls[-1]:
             raise ZeroDivisionError
-        return [2 * row for row in rows]
+        return [[2 * row for row in rows] for rows in asked]
 
 
-async def ask(coalescer: Coalescer, *rows: float, caller: Waiter | None = None) -> Sequence[float]:
-    return await coalescer(rows, caller or Waiter())
+async def ask(coalescer: Coalescer, *rows: float, caller: Waiter | None = None) -> Numbers:
+    answered: Numbers = await coalescer(rows, len(rows), caller or Waiter())
+    return answered
 
 
 async def in_company(call: Doubling, rows: int) -> Coalescer:
@@ -231,9 +234,9 @@ async def test_the_loop_turns_between_two_calls() -> None:
     """A long queue does not keep health checks from being answered."""
     turns: list[int] = []
 
-    def call(rows: Sequence[float]) -> Sequence[float]:
+    def call(asked: Sequence[Numbers]) -> Sequence[Numbers]:
         turns.append(turn)
-        return [0] * len(rows)
+        return asked
 
     coalescer = Coalescer(call, rows=1)
     asked = asyncio.gather(*(ask(coalescer, row) for row in range(20)))
@@ -249,10 +252,10 @@ async def test_how_long_the_next_would_wait_is_read_off_the_calls_before() -> No
     """At least a hundredth of a second for each row that waits; nothing where nobody does."""
     waits = list[float]()
 
-    def call(rows: Sequence[float]) -> Sequence[float]:
+    def call(asked: Sequence[Numbers]) -> Sequence[Numbers]:
         waits.append(coalescer.wait_s)
-        time.sleep(0.01 * len(rows))  # so long a call takes: nothing is waited for
-        return rows
+        time.sleep(0.01 * sum(map(len, asked)))  # so long a call takes: nothing is waited for
+        return asked
 
     coalescer = Coalescer(call, rows=2)
     await asyncio.gather(*(ask(coalescer, row) for row in range(9)))
@@ -268,11 +271,11 @@ async def test_after_callers_that_left_the_next_one_is_not_thought_to_wait() -> 
     """What passed while nobody asked is no call's time."""
     crowd, waits = [Waiter() for _ in range(9)], list[float]()
 
-    def call(rows: Sequence[float]) -> Sequence[float]:
+    def call(asked: Sequence[Numbers]) -> Sequence[Numbers]:
         waits.append(coalescer.wait_s)
         for one in crowd[3:]:
             one.left = True
-        return rows
+        return asked
 
     coalescer = Coalescer(call, rows=2)
     gone = await asyncio.gather(
