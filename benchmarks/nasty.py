@@ -47,6 +47,11 @@ def attacks(path: str, settings: Settings) -> dict[str, Attack]:
     }
     return {
         **{name: Attack(_head(path, len(body)), _once(body), [400, 422]) for name, body in nests.items()},
+        # Twice themselves, while their pieces are joined.
+        **{
+            name: Attack(_head(path, len(body)), _once(body), [413], most_mb=100)
+            for name, body in _objects().items()
+        },
         "gzip_bomb": _bomb(path),
         "announced_gigabyte": Attack(_head(path, GIGABYTE), lambda: repeat(b" "), [413], pause_s=0.1),
         # What was not announced is read as far as a body may go.
@@ -143,6 +148,15 @@ def _chunk(data: bytes) -> bytes:
 
 def _once(body: bytes) -> Callable[[], Iterator[bytes]]:
     return lambda: iter([body])
+
+
+def _objects() -> dict[str, bytes]:
+    """Bodies of 40 MB that would be objects of twenty times that, in rows or in one row."""
+    count = 40 * 10**6 // 3
+    return {
+        "objects": b'{"instances": [' + b"{}," * count + b"{}]}",
+        "objects_in_a_row": b'{"instances": [{"x1": [' + b"{}," * count + b"{}]}]}",
+    }
 
 
 def _bomb(path: str) -> Attack:

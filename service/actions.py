@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from service import inference
-from service.depth import DEPTH
 from service.evaluation import EVALUATIONS
+from service.extent import DEPTH
 from service.inference import Job
 from service.judge import Instances, Judge
 from service.parameters import what_if_parameters

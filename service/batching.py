@@ -94,7 +94,11 @@ class Coalescer:
             loop.call_soon(self._gather, 0, TURNS)
         self._queue.append(Waiting(asked, rows, caller, answered))
         self._queued += rows
-        return await answered
+        try:
+            return await answered
+        finally:
+            # It holds what is raised here, and that, by its traceback, this frame and all that called it.
+            del answered
 
     def _alone(self, asked: Asked, caller: Caller, loop: asyncio.AbstractEventLoop) -> Answered:
         """Compute at once, and see whether anybody else comes in this turn: a crowd arrives in one."""
@@ -120,7 +124,7 @@ class Coalescer:
             # With all that was done between the two calls: bodies parsed, answers worded, others refused.
             self._pace.note(began - self._before[0], self._before[1])
         taken = self._taken(loop.time())
-        rows = sum(one.rows for one in taken)
+        rows, shared = sum(one.rows for one in taken), len(taken) > 1
         try:
             if taken:
                 self._answer(taken)
@@ -128,7 +132,7 @@ class Coalescer:
                 self._drop_vain(loop.time())
         finally:
             # Whatever happens, nobody is left in a queue that nobody looks at.
-            self._company = len(taken) > 1 or bool(self._queue)
+            self._company = shared or bool(self._queue)
             self._before = (began, rows) if rows and self._queue else None
             if rows and not self._queue:
                 self._pace.note(time.perf_counter() - began, rows)
@@ -160,16 +164,18 @@ class Coalescer:
         self._queue = deque(one for one in self._queue if not one.answered.done())
         self._queued = sum(one.rows for one in self._queue)
 
-    def _answer(self, taken: Sequence[Waiting]) -> None:
+    def _answer(self, taken: list[Waiting]) -> None:
         try:
             found = self._call([one.asked for one in taken])
         except Exception as error:
             self._isolate(taken, error)
+            # An error holds this frame by its traceback, and each of these its error.
+            taken.clear()
             return
         for one, answer in zip(taken, found, strict=True):
             one.answered.set_result(answer)
 
-    def _isolate(self, taken: Sequence[Waiting], error: Exception) -> None:
+    def _isolate(self, taken: list[Waiting], error: Exception) -> None:
         """Let only those fail whose own rows are at fault: who shared a call is computed again, by halves."""
         if len(taken) == 1:
             _fail(taken[0], error)

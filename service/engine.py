@@ -36,6 +36,10 @@ THREADS = 4
 # Calls on threads at a time, as many as there are cores: four that share one core push one another's
 # distances out of its cache, and each row of a kernel machine then takes half as long again.
 CALLS = Turns(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+# Bodies beyond ALONE bytes are read one at a time. Reading holds Python's lock nearly all the time: several
+# would be done no sooner, and each may hold some hundred megabytes of objects.
+ALONE = 2**20
+READINGS = Turns(1)
 # Instances that are worded together, in whole calls: a large answer is held as its bytes and this many texts.
 SLICE = 2 * CALL_ROWS
 # More rows than these wait as a matrix: as lists they would be what the collector looks through, again and
@@ -81,7 +85,7 @@ class Engine:
         self.refuse_late(action, servable, len(body), caller)
         if not action.shared or not small(body):
             return await self._beside(
-                lambda stop: _large(action, servable, read(body), stop),
+                lambda stop: _large(action, servable, asked_of(read, body, stop), stop),
                 (action.rows_of or rows_of)(body),
                 caller,
             )
@@ -152,6 +156,9 @@ class Engine:
             self._waiting.discard(stop)
             if not self._waiting:
                 self._begun = None
+            # It holds what is raised here, and that, by its traceback, this frame and the body: such a circle
+            # would stay until the collector looks for it, after some hundred more.
+            del done
 
     def _begin(self, stop: Event) -> None:
         """Note that one has got a thread, and after which time, if it had to wait for the one before it."""
@@ -195,6 +202,16 @@ def rows_of(body: bytes) -> int:
         start = body.find(b"\n")
         end = body.find(b"\n", start + 1)
     return min(len(body) // (end - start + 1) + 1, MAX_ROWS) if 0 <= start < end else 1
+
+
+def asked_of(read: Read, body: bytes, stop: Event) -> Asked:
+    """Read a body on a thread, a large one when it is its turn. Raises CallerGone when it is to stop."""
+    if len(body) <= ALONE:
+        return read(body)
+    with READINGS:
+        if stop.is_set():
+            raise CallerGone
+        return read(body)
 
 
 def _large(action: Action, servable: Servable, asked: Asked, stop: Event) -> Answer:

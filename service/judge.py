@@ -18,8 +18,8 @@ from pydantic_core import SchemaValidator, from_json
 from pydantic_core.core_schema import list_schema, typed_dict_field, typed_dict_schema
 
 from service.bulk import Doubt, json_rows
-from service.depth import DEPTH, shallow
 from service.errors import InvalidParameters, InvalidRows, MalformedBody, RefusedBody, TooLarge, Violation
+from service.extent import DEPTH, shallow, values
 from service.features import Cells, Matrix, coded, part_violations, to_cells
 from service.parameters import Parameters, option_violations, undefined_option
 from service.protocol import MAX_ROWS, EvaluateRequest, RowsRequest, target_type
@@ -35,8 +35,8 @@ SMALL_ROWS = 512
 # What opens or ends a row, and bytes that do neither.
 MARKS = (b"{", b"\n", b"\r")
 UNMARKED = bytes(set(range(256)) - {*b"".join(MARKS)})
-# Faults that are listed one by one; a body that has more of them is not a mistake in a row.
-MAX_FAULTS = 10_000
+# Nobody declares as many fields: of an object that has more, pydantic is not asked what is wrong with each.
+MAX_FIELDS = 1000
 
 
 class Instances(NamedTuple):
@@ -104,47 +104,69 @@ class Judge:
 
     def json(self, body: bytes) -> Asked:
         """Validate a JSON body. Raises MalformedBody, InvalidRows, InvalidParameters or TooLarge."""
-        shallow(body, self.depth)
+        self.bounded(body)
         if len(body) <= SMALL_BODY and not self.labelled:
             try:
-                document = self._plain.validate_json(body)
-            except ValidationError:
+                return self._small(body)
+            except (Doubt, ValidationError):
                 pass  # to be told what is wrong and where
-            else:
-                cells = coded(self.spec.row, [list(row.values()) for row in document["instances"]])
-                return self._without_excess(Instances(cells)), document.get("parameters", self._default)
         body = body.removeprefix(codecs.BOM_UTF8)
         if not body or body.isspace():
             raise MalformedBody(f"The body is empty; send {self._shape}.")
         if len(body) > SMALL_BODY:
             try:
                 return self._many(body)
-            except (Doubt, ValidationError):
+            except (Doubt, ValueError):
                 pass  # row by row, to be sure, or to say what is wrong and where
         try:
-            # model_validate_json itself would look for options that are never given.
-            return self._asked(self.request.__pydantic_validator__.validate_json(body))
-        except ValidationError as error:
-            faults = _faults(error)
-            if faults[0]["type"] == "json_invalid":
-                reason = faults[0]["ctx"]["error"]
-                raise MalformedBody(f"The body is not valid JSON: {reason}. Send a JSON object.") from None
-            raise self._refusal(faults, from_json(body)) from None
+            document = from_json(body)
+        except ValueError as error:
+            raise MalformedBody(f"The body is not valid JSON: {error}. Send a JSON object.") from None
+        return self.document(document)
+
+    def bounded(self, text: bytes) -> bytes:
+        """The same JSON text, which may be parsed.
+
+        Raises MalformedBody if it nests too deep, TooLarge if it holds more than the rows of a request do.
+        """
+        # In the most roundabout form each value is a list of its own, and there are targets.
+        most = MAX_ROWS * 2 * (len(self.spec.features) + 4)
+        if len(text) > most and values(text) > most:
+            raise TooLarge(f"A request may hold at most {MAX_ROWS:,} rows; send several requests.")
+        return shallow(text, self.depth)
+
+    def _small(self, body: bytes) -> Asked:
+        """Validate a JSON body of few rows. Raises Doubt, ValidationError or InvalidRows."""
+        document = self._plain.validate_json(body)
+        cells = [list(row.values()) for row in document["instances"]]
+        if sum(map(len, cells)) < len(cells) * len(self.spec.features):
+            raise Doubt
+        instances = Instances(coded(self.spec.row, cells))
+        return self._without_excess(instances), document.get("parameters", self._default)
 
     def _many(self, body: bytes) -> Asked:
         """Validate a JSON body of many rows by columns. Raises Doubt, ValidationError or InvalidRows."""
         matrix, rest = json_rows(self.spec, body)
-        request = self.request.model_validate_json(rest)
+        request = self.request.model_validate(from_json(rest))
         if len(request.instances) != 1 or len(matrix) > MAX_ROWS:
             raise Doubt
         return Instances(matrix, self._codes(request, len(matrix))), request.parameters
 
-    def document(self, document: Mapping[str, Any], ids: Sequence[int] | None = None) -> Asked:
-        """Validate rows that were read from something other than JSON, with the ids they came with."""
+    def document(self, document: Any, ids: Sequence[int] | None = None) -> Asked:
+        """Validate what was read, from JSON or something else, with the ids that its rows came with."""
+        if isinstance(document, Mapping):
+            if overfull(document) or overfull(document.get("parameters")):
+                raise MalformedBody(
+                    "The body has thousands of fields that are not defined; see /docs for its shape."
+                )
+            rows = document.get("instances")
+            if isinstance(rows, list) and any(map(overfull, rows)):
+                raise self._refusal([], document)
         try:
             return self._asked(self.request.model_validate(document), ids)
         except ValidationError as error:
-            raise self._refusal(_faults(error), document) from None
+            faults = error.errors(include_input=False, include_url=False)
+            raise self._refusal(faults, document) from None
 
     def _asked(self, request: RowsRequest[Any], ids: Sequence[int] | None = None) -> Asked:
         cells = to_cells(self.spec.row, request.instances)
@@ -161,9 +183,12 @@ class Judge:
     def _plain(self) -> SchemaValidator:
         """Accepts what `request` accepts, as dicts of values in declared order: no object for each row.
 
-        It takes two thirds of the time. Where it refuses, `request` says why.
+        And rows that lack some. It takes two thirds of the time. Where it refuses, `request` says why.
         """
-        fields = {feature.name: typed_dict_field(feature.schema) for feature in self.spec.features}
+        # Whoever asks counts the fields: of each that is missing pydantic would keep a copy of the row.
+        fields = {
+            feature.name: typed_dict_field(feature.schema, required=False) for feature in self.spec.features
+        }
         row = typed_dict_schema(fields, extra_behavior="forbid")
         envelope = {
             "instances": typed_dict_field(
@@ -244,11 +269,9 @@ def small(body: bytes) -> bool:
     return all(marks.count(mark) <= SMALL_ROWS for mark in MARKS)
 
 
-def _faults(error: ValidationError) -> list[Fault]:
-    """What pydantic found, without the input. Raises MalformedBody before a million of them are built."""
-    if error.error_count() > MAX_FAULTS:
-        raise MalformedBody("The body has thousands of fields that are not defined; see /docs for its shape.")
-    return error.errors(include_input=False, include_url=False)
+def overfull(document: Any) -> bool:
+    """Whether this is an object of more fields than any declaration has."""
+    return isinstance(document, Mapping) and len(document) > MAX_FIELDS
 
 
 def refuse(violations: Sequence[Violation]) -> None:

@@ -9,7 +9,7 @@ from limits import parse_many
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, FilePath, ValidationInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from service.depth import DEEPEST, DEPTH
+from service.extent import DEEPEST, DEPTH
 from service.models import MODELS
 from service.spec import ModelSpec
 

@@ -1,8 +1,11 @@
 """The coalescer: calls that are shared, rows that are not."""
 
 import asyncio
+import gc
 import time
+import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 
@@ -133,6 +136,27 @@ async def test_a_failing_row_among_many_costs_a_few_calls_more_and_not_one_for_e
 
     assert [row for row, answer in enumerate(answers) if answer != [2 * row]] == [11]
     assert len(call.calls) == 9
+
+
+async def test_what_failed_is_not_kept() -> None:
+    """Once its caller has the error and drops it, the rows are gone too, without the collector's help."""
+
+    class Rows(list[float]):
+        """A list that can be watched."""
+
+    coalescer = await in_company(Doubling(broken=2), rows=10)
+    rows = Rows([2])
+    watched = weakref.ref(rows)
+    gc.disable()
+    try:
+        with suppress(ZeroDivisionError):
+            await coalescer(rows, 1, Waiter())
+        del rows
+        await asyncio.sleep(0)  # this turn of the loop holds what it has told
+
+        assert watched() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_lone_request_that_fails_leaves_nothing_behind() -> None:

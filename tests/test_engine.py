@@ -5,8 +5,8 @@ import gc
 import json
 import weakref
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from threading import Event
+from contextlib import asynccontextmanager, suppress
+from threading import Event, Thread
 
 import httpx
 import pytest
@@ -16,11 +16,11 @@ from rows import document, refused
 from servers import client_of
 from service.actions import actions
 from service.app import create_app
-from service.engine import Engine, rows_of
-from service.errors import ModelFailure
+from service.engine import ALONE, Engine, asked_of, rows_of
+from service.errors import CallerGone, MalformedBody, ModelFailure
 from service.features import Matrix
 from service.inference import CALL_ROWS, MAX_EXPLAINED
-from service.judge import SMALL_ROWS, small
+from service.judge import SMALL_ROWS, Asked, small
 from service.models import MODELS
 from service.registry import Registry
 from service.settings import Settings
@@ -328,3 +328,54 @@ async def test_nothing_is_kept_for_a_version_that_was_retired_while_its_request_
 
     assert b'"version":1' in answered.body
     assert gone() is None
+
+
+@pytest.mark.parametrize("body", [b'{"instances": [%b]}' % (b"1," * 10**6), b"{"], ids=["large", "small"])
+async def test_a_body_that_is_refused_is_not_kept(body: bytes) -> None:
+    """The collector is off: no circle of an error and what waits for it holds on to its caller."""
+    engine, servable = Engine(1000), MeanServable(GATE)
+    _, _, evaluate, _ = actions(GATE)
+    caller = Patient()
+    watched = weakref.ref(caller)
+    gc.disable()
+    try:
+        with suppress(MalformedBody):
+            await engine.answer(evaluate, servable, evaluate.judge.json, body, caller)
+        del caller
+        for _ in range(3):
+            await asyncio.sleep(
+                0
+            )  # a turn holds what it tells, and what was cancelled is told so in the next
+
+        assert watched() is None
+    finally:
+        gc.enable()
+        engine.close()
+
+
+async def test_large_bodies_are_read_one_at_a_time() -> None:
+    """Whoever left meanwhile is not read at all."""
+    reading, left, stop = Event(), Event(), Event()
+    read = list[bytes]()
+
+    def slow(body: bytes) -> Asked:
+        read.append(body[:1])
+        reading.set()
+        assert left.wait(timeout=30)
+        raise ModelFailure
+
+    def hold(body: bytes, stop: Event) -> None:
+        with suppress(ModelFailure, CallerGone):
+            asked_of(slow, body, stop)
+
+    first = Thread(target=hold, args=[b"1" * (ALONE + 1), Event()])
+    first.start()
+    assert reading.wait(timeout=30)
+    second = Thread(target=hold, args=[b"2" * (ALONE + 1), stop])
+    second.start()
+    stop.set()
+    left.set()
+    first.join(timeout=30)
+    second.join(timeout=30)
+
+    assert read == [b"1"]

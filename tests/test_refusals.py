@@ -120,10 +120,10 @@ async def test_thousands_of_keys_cost_one_sentence(post: Any, spec: ModelSpec) -
     """Neither a row nor an envelope of 20,000 fields is listed field by field."""
     keys = {f"k{number}": 0 for number in range(20_000)}
 
-    refused(await post(keys), 400)
+    refused(await post(keys), 422, "#/instances/0")
     refused(await post(raw=json.dumps(keys).encode()), 400)
-    refused(await post(dict(list(keys.items())[:5000])), 422, "#/instances/0")
-    few = await post(raw=json.dumps(dict(list(keys.items())[:5000])).encode())
+    refused(await post(dict(list(keys.items())[:900])), 422, "#/instances/0")
+    few = await post(raw=json.dumps(dict(list(keys.items())[:900])).encode())
     assert few.status_code == 400
     assert len(few.json()["errors"]) <= 3
 

@@ -14,9 +14,8 @@ from typing import Any, NoReturn
 import numpy as np
 from pydantic_core import from_json
 
-from service.depth import shallow
 from service.errors import InvalidRows, MalformedBody
-from service.judge import Instances, Judge
+from service.judge import Instances, Judge, overfull
 from service.spec import ModelSpec
 from service.tensors import Pointer, from_columns, from_matrix
 
@@ -27,10 +26,10 @@ TENSOR = "x"
 def parsed(judge: Judge, body: bytes, allowed: Collection[str]) -> dict[str, Any]:
     """The object that a JSON body is, with no other keys than these, no NaN and nothing after it.
 
-    Of two equal keys the last one counts, as in the native dialect. Raises MalformedBody.
+    Of two equal keys the last one counts, as in the native dialect. Raises MalformedBody or TooLarge.
     """
     try:
-        document = from_json(shallow(body, judge.depth), allow_inf_nan=False)
+        document = from_json(judge.bounded(body), allow_inf_nan=False)
     except ValueError as error:
         raise MalformedBody(f"The body is not valid JSON: {error}. Send a JSON object.") from None
     if not isinstance(document, dict):
@@ -94,7 +93,7 @@ def named(judge: Judge, rows: Any, key: str) -> Instances:
     if not all(isinstance(row, dict) for row in rows):
         raise MalformedBody(f"A row in `{key}` is no object; give {{feature: value, ...}}.")
     names = rows[0].keys()
-    if not all(row.keys() == names for row in rows):
+    if overfull(rows[0]) or not all(row.keys() == names for row in rows):
         _refuse_names(judge, rows, key)
     columns = {name: _plain([row[name] for row in rows]) for name in names}
     return from_columns(judge.spec, columns, _below(key), f"#/{key}/0")

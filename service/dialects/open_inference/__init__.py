@@ -16,7 +16,6 @@ from starlette.types import Receive, Scope
 
 from service import __version__
 from service.actions import Action, raw
-from service.depth import shallow
 from service.dialects.dialect import Dialect
 from service.dialects.open_inference.protocol import (
     Indexed,
@@ -35,6 +34,7 @@ from service.dialects.open_inference.request import MATRIX, Inference
 from service.engine import Read
 from service.errors import MalformedBody, ShuttingDown
 from service.exchange import State, exchange
+from service.extent import shallow
 from service.judge import SMALL_BODY
 from service.limits import Stage
 from service.openapi import JSON

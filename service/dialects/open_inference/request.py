@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
-from service.depth import shallow
 from service.dialects.open_inference import tensors
 from service.dialects.open_inference.protocol import InferRequest, Input, Parameters
 from service.errors import MalformedBody
@@ -39,7 +38,7 @@ class Inference:
 
     def __init__(self, judge: Judge, header: bytes | None) -> None:
         """Judged by `judge`; `header` is the value of Inference-Header-Content-Length, None without one."""
-        self._spec, self._depth = judge.spec, judge.depth
+        self._judge, self._spec = judge, judge.spec
         self._header = header
         self._id: str | None = None
         # The outputs that are asked for, and whether as bytes.
@@ -53,9 +52,11 @@ class Inference:
         if self._header is not None and size == 0:
             return self._matrix_alone(body), Raw(self.word)
         try:
-            request = InferRequest.model_validate_json(shallow(body[:size], self._depth))
+            request = InferRequest.model_validate(from_json(self._judge.bounded(body[:size])))
         except ValidationError as error:
             raise _malformed(error) from None
+        except ValueError as error:
+            raise MalformedBody(f"The body is not valid JSON: {error}. Send {SHAPE}.") from None
         for part in (request, *request.inputs, *request.outputs):
             _refuse_parameters(part.parameters)
         self._id = request.id
@@ -163,8 +164,6 @@ def _cell(spec: ModelSpec, place: int) -> Any:
 
 def _malformed(error: ValidationError) -> MalformedBody:
     fault = error.errors(include_input=False, include_url=False)[0]
-    if fault["type"] == "json_invalid":
-        return MalformedBody(f"The body is not valid JSON: {fault['ctx']['error']}. Send {SHAPE}.")
     fields = {*Input.model_fields, *InferRequest.model_fields}
     known = [str(part) for part in fault["loc"] if isinstance(part, int) or part in fields]
     return MalformedBody(f"The body is not {SHAPE}; look at #/{'/'.join(known)}.")

@@ -1,4 +1,4 @@
-"""How deep a body nests is told before it is parsed: random JSON, and what is none."""
+"""How deep a body nests and how much it holds is told before it is parsed: random JSON, and what is none."""
 
 import json
 import tracemalloc
@@ -9,11 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servers import client_of
+from service.actions import actions
 from service.app import create_app
-from service.depth import DEPTH, PIECE, shallow
 from service.errors import MalformedBody
+from service.extent import DEPTH, PIECE, shallow, values
+from service.models import MODELS
+from service.protocol import MAX_ROWS
 from service.registry import Registry
 from service.settings import Settings
+from service.spec import ModelSpec
 
 TEXTS = st.text(st.sampled_from([*'[]{}"\\,: aé\n']), max_size=6)
 JSON = {"content-type": "application/json"}
@@ -48,6 +52,67 @@ def test_the_depth_of_json_is_that_of_the_document(document: Any, spaced: bool) 
 
     assert is_shallow(text, most)
     assert not is_shallow(text, most - 1)
+
+
+def held(document: Any) -> int:
+    """How many lists and objects there are, and how many values beside the first in each, by walking."""
+    if not isinstance(document, list | dict):
+        return 0
+    inner = document.values() if isinstance(document, dict) else document
+    return 1 + max(len(document) - 1, 0) + sum(map(held, inner))
+
+
+@given(
+    document=st.recursive(
+        st.none() | st.integers(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab"), inner, max_size=3),
+        max_leaves=20,
+    )
+)
+def test_what_json_holds_is_what_the_document_holds(document: Any) -> None:
+    """Lists, objects, and what follows a comma, however far it is from the first."""
+    text = json.dumps(document).encode()
+
+    assert values(text) == held(document)
+    assert values(b" " * PIECE + text) == held(document)
+
+
+@pytest.mark.parametrize("spec", MODELS.values(), ids=MODELS)
+def test_as_many_rows_as_may_be_are_never_too_many_values(spec: ModelSpec) -> None:
+    """Even where each value is a list of its own, as tensors of shape (n, 1) are written, with targets."""
+    judge = actions(spec)[2].judge
+    row = json.dumps({name: [value] for name, value in spec.example.items()}).encode()
+    text = (
+        b'{"instances": ['
+        + row
+        + (b"," + row) * (MAX_ROWS - 1)
+        + b'], "targets": [1'
+        + b",1" * MAX_ROWS
+        + b"]}"
+    )
+
+    assert judge.bounded(text) == text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(f"/models/and_gate/{action}" for action in ("predict", "what-if", "evaluate", "explain")),
+        "/v1/models/and_gate:predict", "/v2/models/and_gate/infer", "/invocations",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("value", ["{}", "[]", "1"])
+@pytest.mark.anyio
+async def test_more_values_than_rows_can_have_are_refused_unparsed(
+    registry: Registry, path: str, value: str
+) -> None:
+    """Three megabytes, which would be objects of a hundred."""
+    body = '{"instances": [' + ",".join([value] * 1_300_000) + "]}"
+    async with client_of(create_app(Settings(invocations_model="and_gate"), registry)) as client:
+        response = await client.post(path, content=body, headers=JSON)
+
+    assert response.status_code == 413
+    assert "at most 100,000 rows" in response.text
 
 
 @pytest.mark.parametrize("before", [b"[" + b"[]," * PIECE, b'["\\u005b",' + b"[]," * PIECE])
