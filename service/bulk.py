@@ -24,6 +24,8 @@ from service.spec import ModelSpec
 Doubles = NDArray[np.float64]
 # Bytes of JSON that are parsed at a time: some hundred rows, a millisecond or two.
 PIECE = 128 * 1024
+# Of a piece: what has no end of a row for so long is no list of rows, and would be parsed once more.
+LARGEST = 2 * PIECE
 # Shorter than a thread takes to wake up, and long enough for it.
 MOMENT_S = 20e-6
 # What the values of each kind are, as JSON is parsed.
@@ -78,10 +80,14 @@ def _pieces(body: bytes, start: int, end: int) -> Iterator[bytes]:
         comma = body.find(b",", brace, end)
         if comma < 0:
             break
+        if comma - start > LARGEST:
+            raise Doubt
         if body[brace + 1 : comma].strip():
             raise Doubt
         yield body[start:comma]
         start = comma + 1
+    if end - start > LARGEST:
+        raise Doubt
     yield body[start:end]
 
 

@@ -1,7 +1,10 @@
-"""How deep a JSON text nests, and how much it holds, told before it is parsed.
+"""How deep a JSON text nests and how much it holds, told before it is parsed, and how wide its objects are.
 
-Knows JSON's text alone.
+Knows JSON alone.
 """
+
+from itertools import chain
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +14,8 @@ from service.errors import MalformedBody
 DEPTH = 100
 # The parser's own bound.
 DEEPEST = 200
+# Nobody declares as many fields: each that is not defined would cost an object that says so.
+FIELDS = 1000
 QUOTE, COMMA, BRACKET, BRACE = b'",[{'
 # Bytes that neither open nor close anything; with the backslash that escapes, and without.
 UNMARKED = bytes(set(range(256)) - set(b'[]{}"\\'))
@@ -45,6 +50,21 @@ def values(text: bytes) -> int:
         piece = np.frombuffer(text[start : start + PIECE], np.uint8)
         count += int(np.count_nonzero((piece == COMMA) | (piece == BRACKET) | (piece == BRACE)))
     return count
+
+
+def narrow(document: Any) -> Any:
+    """The same parsed JSON. Raises MalformedBody if an object has more than FIELDS fields.
+
+    Looked at are the whole, what stands in it by name, and the items of lists there: no others are read
+    field by field.
+    """
+    parts = list(document.values()) if isinstance(document, dict) else []
+    items = chain.from_iterable(part for part in parts if isinstance(part, list))
+    if any(isinstance(one, dict) and len(one) > FIELDS for one in chain([document], parts, items)):
+        raise MalformedBody(
+            f"An object of the body has more than {FIELDS:,} fields; see /docs for its shape."
+        )
+    return document
 
 
 def _marks(text: bytes) -> bytes:

@@ -19,7 +19,7 @@ from pydantic_core.core_schema import list_schema, typed_dict_field, typed_dict_
 
 from service.bulk import Doubt, json_rows
 from service.errors import InvalidParameters, InvalidRows, MalformedBody, RefusedBody, TooLarge, Violation
-from service.extent import DEPTH, shallow, values
+from service.extent import DEPTH, narrow, shallow, values
 from service.features import Cells, Matrix, coded, part_violations, to_cells
 from service.parameters import Parameters, option_violations, undefined_option
 from service.protocol import MAX_ROWS, EvaluateRequest, RowsRequest, target_type
@@ -35,8 +35,6 @@ SMALL_ROWS = 512
 # What opens or ends a row, and bytes that do neither.
 MARKS = (b"{", b"\n", b"\r")
 UNMARKED = bytes(set(range(256)) - {*b"".join(MARKS)})
-# Nobody declares as many fields: of an object that has more, pydantic is not asked what is wrong with each.
-MAX_FIELDS = 1000
 
 
 class Instances(NamedTuple):
@@ -122,7 +120,7 @@ class Judge:
             document = from_json(body)
         except ValueError as error:
             raise MalformedBody(f"The body is not valid JSON: {error}. Send a JSON object.") from None
-        return self.document(document)
+        return self.document(narrow(document))
 
     def bounded(self, text: bytes) -> bytes:
         """The same JSON text, which may be parsed.
@@ -132,7 +130,9 @@ class Judge:
         # In the most roundabout form each value is a list of its own, and there are targets.
         most = MAX_ROWS * 2 * (len(self.spec.features) + 4)
         if len(text) > most and values(text) > most:
-            raise TooLarge(f"A request may hold at most {MAX_ROWS:,} rows; send several requests.")
+            raise TooLarge(
+                f"The body holds more values than {MAX_ROWS:,} rows can have; send several requests."
+            )
         return shallow(text, self.depth)
 
     def _small(self, body: bytes) -> Asked:
@@ -147,21 +147,13 @@ class Judge:
     def _many(self, body: bytes) -> Asked:
         """Validate a JSON body of many rows by columns. Raises Doubt, ValidationError or InvalidRows."""
         matrix, rest = json_rows(self.spec, body)
-        request = self.request.model_validate(from_json(rest))
+        request = self.request.model_validate(narrow(from_json(rest)))
         if len(request.instances) != 1 or len(matrix) > MAX_ROWS:
             raise Doubt
         return Instances(matrix, self._codes(request, len(matrix))), request.parameters
 
     def document(self, document: Any, ids: Sequence[int] | None = None) -> Asked:
-        """Validate what was read, from JSON or something else, with the ids that its rows came with."""
-        if isinstance(document, Mapping):
-            if overfull(document) or overfull(document.get("parameters")):
-                raise MalformedBody(
-                    "The body has thousands of fields that are not defined; see /docs for its shape."
-                )
-            rows = document.get("instances")
-            if isinstance(rows, list) and any(map(overfull, rows)):
-                raise self._refusal([], document)
+        """Validate an envelope that was read, from JSON or CSV, with the ids that its rows came with."""
         try:
             return self._asked(self.request.model_validate(document), ids)
         except ValidationError as error:
@@ -267,11 +259,6 @@ def small(body: bytes) -> bool:
     # To count each in the whole body takes two and a half times as long.
     marks = body.translate(None, UNMARKED)
     return all(marks.count(mark) <= SMALL_ROWS for mark in MARKS)
-
-
-def overfull(document: Any) -> bool:
-    """Whether this is an object of more fields than any declaration has."""
-    return isinstance(document, Mapping) and len(document) > MAX_FIELDS
 
 
 def refuse(violations: Sequence[Violation]) -> None:

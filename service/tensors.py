@@ -194,7 +194,10 @@ def _no_code(feature: Feature, number: float, pointer: str) -> Violation:
     """The violation of a number that is not the code of a level or a flag."""
     levels = feature.levels or {"false": 0, "true": 1}
     allowed = ", ".join(f"{code} ({level})" for level, code in levels.items())
-    code, fault = CODES["literal_error" if math.isfinite(number) else "finite_number"]
+    # A whole number may be beyond float64, and is finite.
+    code, fault = CODES[
+        "literal_error" if isinstance(number, int) or math.isfinite(number) else "finite_number"
+    ]
     return Violation(pointer, f"{feature.name} {fault}; give one of the codes {allowed}.", code)
 
 

@@ -12,7 +12,7 @@ from servers import client_of
 from service.actions import actions
 from service.app import create_app
 from service.errors import MalformedBody
-from service.extent import DEPTH, PIECE, shallow, values
+from service.extent import DEPTH, FIELDS, PIECE, shallow, values
 from service.models import MODELS
 from service.protocol import MAX_ROWS
 from service.registry import Registry
@@ -112,7 +112,87 @@ async def test_more_values_than_rows_can_have_are_refused_unparsed(
         response = await client.post(path, content=body, headers=JSON)
 
     assert response.status_code == 413
-    assert "at most 100,000 rows" in response.text
+    assert "more values than 100,000 rows can have" in response.text
+
+
+WIDE = "{" + ",".join(f'"k{number}":0' for number in range(FIELDS + 1)) + "}"
+
+
+@pytest.mark.parametrize("far", [0, 70_000], ids=["small", "large"])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        *((f"/models/survival/{action}", body) for action in ("predict", "what-if", "evaluate", "explain")
+          for body in ('{"instances": [WIDE]}', "WIDE", '{"instances": [ROW], "parameters": WIDE}')),
+        ("/models/survival/evaluate", '{"instances": [WIDE], "targets": 5}'),
+        ("/models/survival/evaluate", '{"instances": [WIDE], "targets": ["horse"]}'),
+        ("/models/survival/evaluate", '{"instances": [ROW], "targets": [WIDE]}'),
+        ("/v1/models/survival:predict", '{"instances": [WIDE]}'),
+        ("/v1/models/survival:predict", '{"instances": [ROW, WIDE]}'),
+        ("/v1/models/survival:predict", '{"inputs": WIDE}'),
+        ("/v1/models/survival:classify", '{"examples": [WIDE]}'),
+        ("/v1/models/survival:classify", '{"examples": [{}], "context": WIDE}'),
+        ("/v2/models/survival/infer", '{"inputs": [WIDE]}'),
+        ("/v2/models/survival/infer", '{"inputs": [], "parameters": WIDE}'),
+        ("/invocations", '{"dataframe_records": [WIDE]}'),
+    ],
+)  # fmt: skip
+@pytest.mark.anyio
+async def test_an_object_of_a_thousand_fields_is_refused_as_a_whole(
+    registry: Registry, path: str, body: str, far: int
+) -> None:
+    """Whatever else is wrong, and where it stands; also in bodies that are read by columns."""
+    row = json.dumps(dict(MODELS["survival"].example))
+    text = body.replace("WIDE", WIDE).replace("ROW", row) + " " * far
+    async with client_of(create_app(Settings(invocations_model="survival"), registry)) as client:
+        response = await client.post(path, content=text, headers=JSON)
+
+    assert response.status_code == 400
+    assert "more than 1,000 fields" in response.text
+
+
+@pytest.mark.parametrize("body", [
+    '{"examples": [' + "{}," * MAX_ROWS + "{}]}",
+    '{"instances": [' + "[1,1]," * MAX_ROWS + "[1,1]]}",
+])  # fmt: skip
+@pytest.mark.anyio
+async def test_too_many_rows_are_refused_before_they_are_looked_at(registry: Registry, body: str) -> None:
+    """Of examples none is joined with the context, of rows no name is compared."""
+    action = "classify" if "examples" in body else "predict"
+    async with client_of(create_app(Settings(), registry)) as client:
+        response = await client.post(f"/v1/models/and_gate:{action}", content=body, headers=JSON)
+
+    assert response.status_code == 413
+
+
+@pytest.mark.anyio
+async def test_a_context_wider_than_the_declaration_is_not_copied_into_each_example(
+    registry: Registry,
+) -> None:
+    """It has three fields, of which one is not declared whatever they are."""
+    body = '{"examples": [{}], "context": {"x1": 1, "x2": 1, "x3": 1}}'
+    async with client_of(create_app(Settings(), registry)) as client:
+        response = await client.post("/v1/models/and_gate:classify", content=body, headers=JSON)
+
+    assert response.status_code == 400
+    assert "more fields than the declaration" in response.text
+
+
+@pytest.mark.parametrize("value", ["9" * 400, "-" + "9" * 400])
+@pytest.mark.parametrize("feature", ["asthma", "diagnosis", "age"])
+@pytest.mark.anyio
+async def test_a_whole_number_beyond_any_is_refused_where_it_stands(
+    registry: Registry, feature: str, value: str
+) -> None:
+    """Of a flag or a level too, which have codes."""
+    row = dict(MODELS["survival"].example) | {feature: 0}
+    body = json.dumps({"instances": [row]}).replace(f'"{feature}": 0', f'"{feature}": {value}')
+    async with client_of(create_app(Settings(), registry)) as client:
+        for path in ("/v1/models/survival:predict", "/models/survival/predict"):
+            response = await client.post(path, content=body, headers=JSON)
+
+            assert response.status_code == (422 if path.endswith("/predict") else 400)
+            assert f"#/instances/0/{feature}" in response.text
 
 
 @pytest.mark.parametrize("before", [b"[" + b"[]," * PIECE, b'["\\u005b",' + b"[]," * PIECE])

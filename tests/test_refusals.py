@@ -116,14 +116,12 @@ async def test_at_most_a_hundred_faults_are_reported(post: Any, spec: ModelSpec)
     assert problem["detail"].startswith("At least 100 places")
 
 
-async def test_thousands_of_keys_cost_one_sentence(post: Any, spec: ModelSpec) -> None:
-    """Neither a row nor an envelope of 20,000 fields is listed field by field."""
-    keys = {f"k{number}": 0 for number in range(20_000)}
+async def test_hundreds_of_keys_cost_one_sentence(post: Any, spec: ModelSpec) -> None:
+    """Neither a row nor an envelope of 900 fields is listed field by field; of more see test_extent."""
+    keys = {f"k{number}": 0 for number in range(900)}
 
     refused(await post(keys), 422, "#/instances/0")
-    refused(await post(raw=json.dumps(keys).encode()), 400)
-    refused(await post(dict(list(keys.items())[:900])), 422, "#/instances/0")
-    few = await post(raw=json.dumps(dict(list(keys.items())[:900])).encode())
+    few = await post(raw=json.dumps(keys).encode())
     assert few.status_code == 400
     assert len(few.json()["errors"]) <= 3
 

@@ -14,8 +14,10 @@ from typing import Any, NoReturn
 import numpy as np
 from pydantic_core import from_json
 
-from service.errors import InvalidRows, MalformedBody
-from service.judge import Instances, Judge, overfull
+from service.errors import InvalidRows, MalformedBody, TooLarge
+from service.extent import narrow
+from service.judge import Instances, Judge
+from service.protocol import MAX_ROWS
 from service.spec import ModelSpec
 from service.tensors import Pointer, from_columns, from_matrix
 
@@ -32,6 +34,7 @@ def parsed(judge: Judge, body: bytes, allowed: Collection[str]) -> dict[str, Any
         document = from_json(judge.bounded(body), allow_inf_nan=False)
     except ValueError as error:
         raise MalformedBody(f"The body is not valid JSON: {error}. Send a JSON object.") from None
+    narrow(document)
     if not isinstance(document, dict):
         raise MalformedBody("The body is not a JSON object; send one.")
     if not document.keys() <= set(allowed):
@@ -60,7 +63,7 @@ def from_instances(judge: Judge, items: Any, key: str = "instances") -> Instance
 
     Raises MalformedBody, InvalidRows or TooLarge.
     """
-    _filled(items, key)
+    filled(items, key)
     kinds = set(map(type, items))
     if kinds == {dict}:
         if not all(len(item) == 1 and TENSOR in item for item in items):
@@ -79,7 +82,7 @@ def from_inputs(judge: Judge, value: Any) -> Instances:
     if isinstance(value, dict) and value.keys() == {TENSOR}:
         value = value[TENSOR]
     if not isinstance(value, dict):
-        _filled(value, "inputs")
+        filled(value, "inputs")
         return _tensor(judge.spec, value, "inputs")
     if not all(isinstance(column, list) for column in value.values()):
         raise MalformedBody("A column in `inputs` is no list; give {feature: [its value in each row, ...]}.")
@@ -89,11 +92,11 @@ def from_inputs(judge: Judge, value: Any) -> Instances:
 
 def named(judge: Judge, rows: Any, key: str) -> Instances:
     """Rows of named features, objects all. Raises MalformedBody, InvalidRows or TooLarge."""
-    _filled(rows, key)
+    filled(rows, key)
     if not all(isinstance(row, dict) for row in rows):
         raise MalformedBody(f"A row in `{key}` is no object; give {{feature: value, ...}}.")
     names = rows[0].keys()
-    if overfull(rows[0]) or not all(row.keys() == names for row in rows):
+    if not all(row.keys() == names for row in rows):
         _refuse_names(judge, rows, key)
     columns = {name: _plain([row[name] for row in rows]) for name in names}
     return from_columns(judge.spec, columns, _below(key), f"#/{key}/0")
@@ -132,9 +135,12 @@ def _below(key: str) -> Pointer:
     return lambda row, name: f"#/{key}/{row}/{name}"
 
 
-def _filled(items: Any, key: str) -> None:
+def filled(items: Any, key: str) -> None:
+    """Raise MalformedBody unless these are a list of something, TooLarge if that is too many rows."""
     if not isinstance(items, list) or not items:
         raise MalformedBody(f"`{key}` is no list with at least one row; send one.")
+    if len(items) > MAX_ROWS:
+        raise TooLarge(f"A request may hold at most {MAX_ROWS:,} rows; send several requests.")
 
 
 def _plain(column: list[Any]) -> list[Any]:

@@ -15,6 +15,7 @@ from pydantic_core import from_json, to_json
 from service.dialects.open_inference import tensors
 from service.dialects.open_inference.protocol import InferRequest, Input, Parameters
 from service.errors import MalformedBody
+from service.extent import narrow
 from service.inference import Raw
 from service.judge import Asked, Instances, Judge
 from service.registry import Servable
@@ -52,7 +53,7 @@ class Inference:
         if self._header is not None and size == 0:
             return self._matrix_alone(body), Raw(self.word)
         try:
-            request = InferRequest.model_validate(from_json(self._judge.bounded(body[:size])))
+            request = InferRequest.model_validate(narrow(from_json(self._judge.bounded(body[:size]))))
         except ValidationError as error:
             raise _malformed(error) from None
         except ValueError as error:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic_core import to_json
 
-from service.dialects.forms import from_inputs, from_instances, named, one_of, parsed
+from service.dialects.forms import filled, from_inputs, from_instances, named, one_of, parsed
 from service.errors import MalformedBody
 from service.inference import Raw
 from service.judge import Asked, Judge
@@ -35,6 +35,12 @@ def read_examples(word: Callable[[Servable, Outputs], bytes], judge: Judge, body
     examples, context = document.get("examples"), document.get("context", {})
     if not (isinstance(examples, list) and examples and isinstance(context, dict)):
         raise MalformedBody(EXAMPLES)
+    # Before there is a copy of the context for each example.
+    filled(examples, "examples")
+    if len(context) > len(judge.spec.features):
+        raise MalformedBody(
+            "`context` has more fields than the declaration; leave out those it does not have."
+        )
     if not all(isinstance(one, dict) for one in examples):
         raise MalformedBody(EXAMPLES)
     if any(context.keys() & one.keys() for one in examples):
