@@ -5,9 +5,9 @@ import gc
 import json
 import weakref
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from threading import Barrier, Event, Thread
+from threading import Event
 from typing import Any
 
 import httpx
@@ -20,11 +20,11 @@ from servers import client_of
 from service import inference
 from service.actions import actions
 from service.app import create_app
-from service.engine import ALONE, FEW, Engine, asked_of, rows_of
-from service.errors import CallerGone, MalformedBody, ModelFailure
+from service.engine import FEW, Engine, rows_of
+from service.errors import ModelFailure
 from service.features import Matrix
 from service.inference import CALL_ROWS, MAX_EXPLAINED, Job
-from service.judge import SMALL_ROWS, Asked, Instances, small
+from service.judge import SMALL_ROWS, Instances, small
 from service.models import MODELS
 from service.registry import Registry
 from service.settings import Settings
@@ -332,60 +332,6 @@ async def test_nothing_is_kept_for_a_version_that_was_retired_while_its_request_
 
     assert b'"version":1' in answered.body
     assert gone() is None
-
-
-@pytest.mark.parametrize("body", [b'{"instances": [%b]}' % (b"1," * 10**6), b"{"], ids=["large", "small"])
-async def test_a_body_that_is_refused_is_not_kept(body: bytes) -> None:
-    """The collector is off: no circle of an error and what waits for it holds on to its caller."""
-    engine, servable = Engine(1000), MeanServable(GATE)
-    _, _, evaluate, _ = actions(GATE)
-    caller = Patient()
-    watched = weakref.ref(caller)
-    gc.disable()
-    try:
-        with suppress(MalformedBody):
-            await engine.answer(evaluate, servable, evaluate.judge.json, body, caller)
-        del caller
-        # A turn holds what it tells; what was cancelled is told so in the next.
-        for _ in range(3):
-            await asyncio.sleep(0)
-
-        assert watched() is None
-    finally:
-        gc.enable()
-        engine.close()
-
-
-async def test_large_bodies_are_read_one_at_a_time() -> None:
-    """Four on four threads; whoever left meanwhile is not read at all."""
-    reading, others, end = Event(), Barrier(4), Event()
-    read = list[bytes]()
-
-    def slow(body: bytes) -> Asked:
-        read.append(body[:1])
-        reading.set()
-        assert end.wait(timeout=30)
-        raise ModelFailure
-
-    def ask(number: bytes, stop: Event) -> None:
-        if number != b"1":
-            others.wait(timeout=30)
-        with suppress(ModelFailure, CallerGone):
-            asked_of(slow, number * (ALONE + 1), stop)
-
-    left = Event()
-    threads = [Thread(target=ask, args=[number, left]) for number in (b"1", b"2", b"3", b"4")]
-    threads[0].start()
-    assert reading.wait(timeout=30)
-    for thread in threads[1:]:
-        thread.start()
-    others.wait(timeout=30)  # all are about to wait for their turn
-    left.set()
-    end.set()
-    for thread in threads:
-        thread.join(timeout=30)
-
-    assert read == [b"1"]
 
 
 async def test_many_small_rows_wait_as_a_matrix() -> None:

@@ -152,12 +152,12 @@ async def test_an_object_of_a_thousand_fields_is_refused_as_a_whole(
 
 
 @pytest.mark.parametrize("body", [
-    '{"examples": [' + "{}," * MAX_ROWS + "{}]}",
-    '{"instances": [' + "[1,1]," * MAX_ROWS + "[1,1]]}",
+    '{"context": {"x1": 1}, "examples": [' + "{}," * MAX_ROWS + '{"x1": 1}]}',
+    '{"instances": [' + "[1,1]," * MAX_ROWS + "1]}",
 ])  # fmt: skip
 @pytest.mark.anyio
 async def test_too_many_rows_are_refused_before_they_are_looked_at(registry: Registry, body: str) -> None:
-    """Of examples none is joined with the context, of rows no name is compared."""
+    """The last one is wrong, which is not seen: no example is joined with the context, no row compared."""
     action = "classify" if "examples" in body else "predict"
     async with client_of(create_app(Settings(), registry)) as client:
         response = await client.post(f"/v1/models/and_gate:{action}", content=body, headers=JSON)
