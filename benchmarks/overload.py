@@ -1,13 +1,15 @@
 """Offers three times what the service can answer: what it still answers, and when it is itself again.
 
-    python -m benchmarks.overload                              100 rows of wine_grade a request: two minutes
+    python -m benchmarks.overload                              100 rows of wine_grade a request: three minutes
     python -m benchmarks.overload --rows 1 --seconds 10
     python -m benchmarks.overload --seconds 10 --concurrent 1000 256 64
 
 First the peak, of clients each of which waits for its answer; then half of it, for what is normal; then three
-times of it, sent at fixed times (benchmarks/openloop.py); then half of it again, and the peak once more:
-what is answered is compared with the mean of the two, as machines get faster and slower within minutes. The
-service has one core, the clients the other. Requests have a deadline, told by Request-Timeout.
+times of it, sent at fixed times (benchmarks/openloop.py), for as long as was asked; then half of it again.
+That tells what became of the requests, how long they took, and when all was as usual. How much of the peak is
+left is told from turns: some seconds of the peak and some of three times as much, again and again, each
+compared with the peaks beside it, as machines get faster and slower by a third within a minute. The service
+has one core, the clients the other. Requests have a deadline, told by Request-Timeout.
 """
 
 import argparse
@@ -18,19 +20,25 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import uvloop
 from numpy.typing import NDArray
 
 from benchmarks.compare import JSON, instances_of
+from benchmarks.interval import interval
 from benchmarks.openloop import Crowd, Shots
 from benchmarks.process import Server
 from service.models import MODELS
 
 PORT = 9150
 CLIENTS = (16, 64)
-CAPACITY_S = 4
+CAPACITY_S = 2
+WARM_S = 0.5
+TURN_S = 3.5
+# Until then what waits is still growing, and few are refused.
+FILL_S = 0.5
 NORMAL_S = 5
 NORMAL = 0.5
 # More of them are open than requests may be inside.
@@ -48,6 +56,7 @@ def main() -> None:
     parser.add_argument("--model", choices=MODELS, default="wine_grade")
     parser.add_argument("--rows", type=int, default=100, help="of each request")
     parser.add_argument("--seconds", type=float, default=60, help="of overload")
+    parser.add_argument("--turns", type=int, default=20, help=f"of {TURN_S} s of overload between peaks")
     parser.add_argument("--times", type=float, default=3, help="of the capacity")
     parser.add_argument("--deadline", type=float, default=1, help="seconds")
     parser.add_argument("--concurrent", nargs="*", type=int, help="values of --max-concurrent-requests")
@@ -55,73 +64,62 @@ def main() -> None:
     asked = parser.parse_args()
     broken = False
     for concurrent in asked.concurrent or [None]:
-        found = measure(
-            asked.seconds, asked.output, asked.model, asked.rows, asked.times, asked.deadline, concurrent
-        )
+        load = Load(asked.model, asked.rows, asked.times, asked.deadline, concurrent)
+        found = measure(asked.seconds, asked.output, asked.turns, load)
         print(json.dumps(found, indent=1), flush=True)
         broken = broken or bool(found["failures"])
     raise SystemExit(broken)
 
 
+class Load(NamedTuple):
+    """What is offered: requests of so many rows, so many times as fast as they can be answered.
+
+    `concurrent` of them may be inside, None for the service's own default.
+    """
+
+    model: str = "wine_grade"
+    rows: int = 100
+    times: float = 3
+    deadline_s: float = 1
+    concurrent: int | None = None
+
+
 def measure(
-    seconds: float = 60,
-    output: Path = Path("runs/soak"),
-    model: str = "wine_grade",
-    rows: int = 100,
-    times: float = 3,
-    deadline_s: float = 1,
-    concurrent: int | None = None,
+    seconds: float = 60, output: Path = Path("runs/soak"), turns: int = 20, load: Load | None = None
 ) -> dict[str, object]:
     """Start the service, load it, judge; broken promises stand under `failures`."""
+    load = load or Load()
     output.mkdir(parents=True, exist_ok=True)
     os.sched_setaffinity(0, {1})
-    options = [] if concurrent is None else ["--max-concurrent-requests", str(concurrent)]
+    options = [] if load.concurrent is None else ["--max-concurrent-requests", str(load.concurrent)]
     ready = f"http://127.0.0.1:{PORT}/health/ready"
-    log = output / f"overload-{rows}.log"
-    crowd = Crowd(PORT, request(model, rows, deadline_s), (concurrent or 1000) + SPARE_CONNECTIONS)
+    log = output / f"overload-{load.rows}.log"
+    data = request(load.model, load.rows, load.deadline_s)
+    crowd = Crowd(PORT, data, (load.concurrent or 1000) + SPARE_CONNECTIONS)
     with Server(
         ["service", "--port", str(PORT), *options], ready, [0], {"DRAIN_GRACE_S": "0"}, log
     ) as server:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            found = runner.run(_phases(server, crowd, seconds, times, deadline_s))
+            found = runner.run(_phases(crowd, load, seconds, turns))
         memory = server.memory_mb
-    workload = {"model": model, "rows": rows, "max_concurrent_requests": concurrent or "default"}
-    found = {**workload, **found, "memory_mb": round(memory)}
-    return {**found, "failures": _failures(found, deadline_s)}
+    found = {**load._asdict(), **found, "memory_mb": round(memory)}
+    return {**found, "failures": _failures(found, load.deadline_s)}
 
 
-async def _phases(
-    server: Server, crowd: Crowd, seconds: float, times: float, deadline_s: float
-) -> dict[str, object]:
-    first = await _peak(server, crowd)
-    normal = await crowd.at_rate(NORMAL * first[0], NORMAL_S)
-    offered = times * first[0]
-    print(f"overload: {first[0]:,.0f} requests a second; now {offered:,.0f} for {seconds:g} s", flush=True)
-    used, began = server.cpu_s, time.perf_counter()
-    shots = await crowd.at_rate(offered, seconds)
-    used, lasted = server.cpu_s - used, time.perf_counter() - began
+async def _phases(crowd: Crowd, load: Load, seconds: float, turns: int) -> dict[str, object]:
+    peak, clients = max([(await _capacity(crowd, clients), clients) for clients in CLIENTS])
+    normal = await crowd.at_rate(NORMAL * peak, NORMAL_S)
+    offered = load.times * peak
+    print(f"overload: {peak:,.0f} requests a second; now {offered:,.0f} for {seconds:g} s", flush=True)
+    good, shots = await _overload(crowd, offered, seconds, load.deadline_s)
     clients_late = _ms(np.array(crowd.late), 0.99)
-    after = await crowd.at_rate(NORMAL * first[0], NORMAL_S)
-    peaks = np.array([first, await _peak(server, crowd)])
-    peak, peak_cpu = peaks.mean(axis=0)
-    taken, refused = shots.statuses == 200, shots.statuses == 429
-    latencies, in_time = shots.latencies, shots.latencies <= deadline_s
-    # What was answered while it was offered; the rest of the queue comes free.
-    within = np.array(shots.done) <= began + seconds
-    good = float(np.sum(taken & in_time & within)) / seconds
-    return {
-        "peaks_per_s": peaks[:, 0].round(1).tolist(),
+    after = await crowd.at_rate(NORMAL * peak, NORMAL_S)
+    taken, refused, latencies = shots.statuses == 200, shots.statuses == 429, shots.latencies
+    found = {
         "offered_per_s": round(len(latencies) / seconds, 1),
         "seconds": seconds,
-        "goodput_per_s": round(good, 1),
-        "goodput_share": round(float(good / peak), 3),
-        # Less than 1 where others had the core as well; then the share by CPU time says more.
-        "peak_cpu": round(float(peak_cpu), 2),
-        "cpu": round(used / lasted, 2),
-        "goodput_share_by_cpu": round(float(good / peak * peak_cpu) / (used / lasted), 3),
-        "statuses": {
-            str(status): count for status, count in sorted(Counter(shots.statuses.tolist()).items())
-        },
+        "in_time_per_s": round(good, 1),
+        "statuses": _counted(shots),
         "accepted_p50_ms": _ms(latencies[taken], 0.5),
         "accepted_p99_ms": _ms(latencies[taken], 0.99),
         "refused_p50_ms": _ms(latencies[refused], 0.5),
@@ -132,26 +130,49 @@ async def _phases(
         "connections": crowd.most_connections,
         "normal_p50_ms": _ms(normal.latencies, 0.5),
         "normal_p99_ms": _ms(normal.latencies, 0.99),
-        "normal_statuses": {
-            str(status): count for status, count in Counter(normal.statuses.tolist()).items()
-        },
+        "normal_statuses": _counted(normal),
         "recovered_s": recovered(after, normal),
+    }
+    return {**found, **await _turns(crowd, load, clients, turns)}
+
+
+async def _turns(crowd: Crowd, load: Load, clients: int, turns: int) -> dict[str, object]:
+    """What is answered in time under overload, as a share of the peaks just before and after."""
+    peaks, goods = [await _capacity(crowd, clients)], list[float]()
+    for turn in range(turns):
+        good, _ = await _overload(crowd, load.times * peaks[-1], TURN_S, load.deadline_s)
+        goods.append(good)
+        peaks.append(await _capacity(crowd, clients))
+        beside = np.mean(peaks[-2:])
+        print(f"turn {turn + 1}: {good:,.0f} in time of a best of {beside:,.0f}", flush=True)
+    shares = np.array(goods) / (np.array(peaks[1:]) + np.array(peaks[:-1])) * 2
+    return {
+        "turns": turns,
+        "peaks_per_s": np.round(peaks, 1).tolist(),
+        "goodput_per_s": np.round(goods, 1).tolist(),
+        "goodput_share": round(float(np.median(shares)), 3),
+        "goodput_share_interval": np.round(interval(shares), 3).tolist(),
     }
 
 
-async def _peak(server: Server, crowd: Crowd) -> tuple[float, float]:
-    """The most requests a second of any number of clients, and the share of the core that they took."""
-    return max([await _capacity(server, crowd, clients) for clients in CLIENTS])
+async def _overload(crowd: Crowd, rate: float, seconds: float, deadline_s: float) -> tuple[float, Shots]:
+    """Offer so many a second; how many a second were answered in time, and all that was sent."""
+    began = time.perf_counter()
+    shots = await crowd.at_rate(rate, seconds)
+    done = np.array(shots.done) - began
+    # While it was offered, and what was begun before counts as much as what is not finished after.
+    within = (done > FILL_S) & (done <= seconds)
+    in_time = (shots.statuses == 200) & (shots.latencies <= deadline_s)
+    return float(np.sum(in_time & within)) / (seconds - FILL_S), shots
 
 
-async def _capacity(server: Server, crowd: Crowd, clients: int) -> tuple[float, float]:
-    """Requests a second that so many clients get answered, and the share of its core that this took."""
-    await crowd.closed(clients, 0.5)
-    used, began = server.cpu_s, time.perf_counter()
+async def _capacity(crowd: Crowd, clients: int) -> float:
+    """Requests a second that so many clients get answered."""
+    await crowd.closed(clients, WARM_S)
+    began = time.perf_counter()
     shots = await crowd.closed(clients, CAPACITY_S)
     # Until the last answer: those to what was sent in the last moment come later.
-    lasted = max(shots.done) - began
-    return float(np.sum(shots.statuses == 200)) / lasted, (server.cpu_s - used) / lasted
+    return float(np.sum(shots.statuses == 200)) / (max(shots.done) - began)
 
 
 def recovered(after: Shots, normal: Shots) -> float | None:
@@ -176,6 +197,10 @@ def _failures(found: dict[str, object], deadline_s: float) -> list[str]:
         *([f"neither answered nor refused: {others}"] if others else []),
         *([f"it recovered after {late} s"] if not _below(late, RECOVERY_S) else []),
     ]
+
+
+def _counted(shots: Shots) -> dict[str, int]:
+    return {str(status): count for status, count in sorted(Counter(shots.statuses.tolist()).items())}
 
 
 def _below(value: object, bound: object) -> bool:

@@ -22,6 +22,7 @@ import uvloop
 from numpy.typing import NDArray
 
 from benchmarks.compare import checkout
+from benchmarks.interval import interval
 from benchmarks.openloop import Crowd
 from benchmarks.overload import request
 from benchmarks.process import Server
@@ -32,7 +33,6 @@ TURN_S = 0.25
 WARM_S = 0.5
 # No answer of a fair comparison is late.
 DEADLINE_S = 60
-RESAMPLES = 1000
 
 
 def main() -> None:
@@ -75,13 +75,6 @@ def main() -> None:
     for clients, starts in found.items():
         every = np.median([np.median(one) for one in starts])
         print(f"{clients} clients, all starts: {every:.3f} times as fast")
-
-
-def interval(ratios: NDArray[np.float64]) -> tuple[float, float]:
-    """The 95 % interval of the median, by bootstrap."""
-    drawn = np.random.default_rng(0).choice(ratios, (RESAMPLES, len(ratios)))
-    low, high = np.quantile(np.median(drawn, axis=1), [0.025, 0.975])
-    return float(low), float(high)
 
 
 def _server(tree: Path, port: int, model: str, output: Path) -> Server:
