@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from servables import GATE, Held, Picky
 from test_security import Keyring
 
 from mean_servable import MeanServable
@@ -16,7 +17,6 @@ from service.limits import Stage
 from service.models import MODELS
 from service.registry import Registry
 from service.settings import Settings
-from test_engine import GATE, Held, Picky
 
 pytestmark = pytest.mark.anyio
 

@@ -6,24 +6,21 @@ import json
 import os
 from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
-from threading import Event
 from typing import Any
 
 import httpx
 import pytest
+from servables import Held
 from starlette.types import Message
 
-from mean_servable import MeanServable
 from rows import PROBLEM, refused
 from servers import TIMEOUT_S, client_of
 from service.app import create_app
-from service.features import Matrix
 from service.limits import Stage
 from service.models import MODELS
 from service.registry import Registry
 from service.requests import body_of
 from service.settings import Settings
-from service.tasks import Outputs
 
 pytestmark = pytest.mark.anyio
 
@@ -213,19 +210,6 @@ async def test_brackets_in_a_string_are_no_nest(client: httpx.AsyncClient) -> No
     response = await client.post(URL, json={"instances": [row]})
 
     refused(response, 422, "#/instances/0/diagnosis")
-
-
-class Held(MeanServable):
-    """A servable that waits in each call until it is released."""
-
-    def __init__(self) -> None:
-        super().__init__(MODELS["and_gate"])
-        self.begun, self.released = Event(), Event()
-
-    def predict(self, matrix: Matrix) -> Outputs:
-        self.begun.set()
-        assert self.released.wait(timeout=30)
-        return super().predict(matrix)
 
 
 async def test_more_requests_than_may_be_get_429_and_health_checks_do_not() -> None:

@@ -2,24 +2,22 @@
 
 import asyncio
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import numpy as np
 import pytest
+from servables import Counting, Held
 from test_open_inference import binary
 
 from mean_servable import MeanServable
 from servers import client_of
 from service import keys
 from service.app import create_app
-from service.features import Matrix
 from service.limits import Stage
 from service.models import MODELS
 from service.registry import Registry
 from service.settings import Settings
 from service.spec import ModelSpec
-from service.tasks import Outputs
 
 pytestmark = pytest.mark.anyio
 
@@ -68,18 +66,6 @@ async def test_refusals_before_the_routes_have_the_same_envelope(tmp_path: Path)
     assert answers[5].headers["retry-after"]
 
 
-class Counting(MeanServable):
-    """A servable that notes the rows of each call."""
-
-    def __init__(self, spec: ModelSpec) -> None:
-        super().__init__(spec)
-        self.calls: list[int] = []
-
-    def predict(self, matrix: Matrix) -> Outputs:
-        self.calls.append(len(matrix))
-        return super().predict(matrix)
-
-
 async def test_rows_share_calls_with_native_ones(spec: ModelSpec) -> None:
     """Thirty requests of two dialects in a few calls, and each gets what it gets alone."""
     servable = Counting(spec)
@@ -104,19 +90,6 @@ async def test_rows_share_calls_with_native_ones(spec: ModelSpec) -> None:
     assert len(servable.calls) <= 3
     assert f'model_rows_total{{action="infer",model="{spec.name}",version="1"}} 60.0' in page
     assert 'route="/v2/models/{model}/infer"' in page
-
-
-class Held(MeanServable):
-    """A servable that says when it is asked, and answers once it is let go."""
-
-    def __init__(self, spec: ModelSpec) -> None:
-        super().__init__(spec)
-        self.begun, self.released = Event(), Event()
-
-    def predict(self, matrix: Matrix) -> Outputs:
-        self.begun.set()
-        assert self.released.wait(timeout=30)
-        return super().predict(matrix)
 
 
 async def test_rows_of_a_dialect_are_bounded_before_they_are_read() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from threading import Event
 
 import pytest
+from servables import BESIDE, GATE, Held, rows
 from starlette.types import Message
 
 from mean_servable import MeanServable
@@ -19,7 +20,6 @@ from service.pace import Pace
 from service.registry import Registry
 from service.settings import Settings
 from service.warmup import Patient
-from test_engine import BESIDE, GATE, Held, rows
 
 pytestmark = pytest.mark.anyio
 

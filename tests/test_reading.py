@@ -1,4 +1,4 @@
-"""Bodies that are read on threads: one large one at a time, and none is kept that was refused."""
+"""Bodies before they are read, and as they are: how many rows they seem to hold, one large one at a time."""
 
 import asyncio
 import gc
@@ -7,18 +7,16 @@ from contextlib import suppress
 from threading import Barrier, Event, Thread
 
 import pytest
+from servables import GATE
 
 from mean_servable import MeanServable
 from service.actions import actions
-from service.engine import ALONE, Engine, asked_of
+from service.engine import ALONE, Engine, asked_of, rows_of
 from service.errors import CallerGone, MalformedBody, ModelFailure
-from service.judge import Asked
-from service.models import MODELS
+from service.judge import Asked, small
 from service.warmup import Patient
 
 pytestmark = pytest.mark.anyio
-
-GATE = MODELS["and_gate"]
 
 
 @pytest.mark.parametrize("body", [b'{"instances": [%b]}' % (b"1," * 10**6), b"{"], ids=["large", "small"])
@@ -72,3 +70,27 @@ async def test_large_bodies_are_read_one_at_a_time() -> None:
         thread.join(timeout=30)
 
     assert read == [b"1"]
+
+
+@pytest.mark.parametrize("text", ["x1,x2\n" + "1,1\n" * 600, "x1,x2\r" + "1,1\r" * 600])
+def test_a_small_body_of_many_rows_is_not_judged_on_the_loop(text: str) -> None:
+    """However long its first row is."""
+    assert not small(text.encode())
+    assert not small(text.replace("1,1", "1,1" + " " * 100, 1).encode())
+    assert small(b'{"instances": [{"x1": 1, "x2": 1}]}')
+
+
+@pytest.mark.parametrize("count", [1, 2, 50, 6000])
+@pytest.mark.parametrize("before", ["", '"parameters": {"coverage": 0.9}, '])
+def test_rows_are_estimated_before_they_are_read(count: int, before: str) -> None:
+    """From the first of them, wherever the options stand; JSON and CSV, with or without a last newline."""
+    listed = ", ".join(['{"x1": 1, "x2": 1}'] * count)
+    lines = "x1,x2" + "\n1,1" * count
+
+    for body in (f'{{{before}"instances": [{listed}]}}', lines, lines + "\n"):
+        assert 0.5 * count <= rows_of(body.encode()) <= 1.5 * count + 10
+
+
+@pytest.mark.parametrize("body", ["", "x", "{", '{"instances": []}', "{}", "\n", "\n\n", "\r\r"])
+def test_what_holds_no_row_is_estimated_at_next_to_nothing(body: str) -> None:
+    assert 1 <= rows_of(body.encode()) <= 2
