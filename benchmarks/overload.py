@@ -138,20 +138,22 @@ async def _phases(crowd: Crowd, load: Load, seconds: float, turns: int) -> dict[
 
 async def _turns(crowd: Crowd, load: Load, clients: int, turns: int) -> dict[str, object]:
     """What is answered in time under overload, as a share of the peaks just before and after."""
-    peaks, goods = [await _capacity(crowd, clients)], list[float]()
+    peaks, goods, shares = [await _capacity(crowd, clients)], list[float](), list[float]()
+    statuses = Counter[str]()
     for turn in range(turns):
-        good, _ = await _overload(crowd, load.times * peaks[-1], TURN_S, load.deadline_s)
-        goods.append(good)
+        good, shots = await _overload(crowd, load.times * peaks[-1], TURN_S, load.deadline_s)
         peaks.append(await _capacity(crowd, clients))
-        beside = np.mean(peaks[-2:])
-        print(f"turn {turn + 1}: {good:,.0f} in time of a best of {beside:,.0f}", flush=True)
-    shares = np.array(goods) / (np.array(peaks[1:]) + np.array(peaks[:-1])) * 2
+        goods.append(good)
+        shares.append(good / float(np.mean(peaks[-2:])))
+        statuses.update(_counted(shots))
+        print(f"turn {turn + 1}: {good:,.0f} in time, {shares[-1]:.2f} of the peaks beside it", flush=True)
     return {
         "turns": turns,
+        "turns_statuses": dict(statuses),
         "peaks_per_s": np.round(peaks, 1).tolist(),
         "goodput_per_s": np.round(goods, 1).tolist(),
         "goodput_share": round(float(np.median(shares)), 3),
-        "goodput_share_interval": np.round(interval(shares), 3).tolist(),
+        "goodput_share_interval": np.round(interval(np.array(shares)), 3).tolist(),
     }
 
 
@@ -160,7 +162,7 @@ async def _overload(crowd: Crowd, rate: float, seconds: float, deadline_s: float
     began = time.perf_counter()
     shots = await crowd.at_rate(rate, seconds)
     done = np.array(shots.done) - began
-    # While it was offered, and what was begun before counts as much as what is not finished after.
+    # What was begun before counts, as what is not finished after does not.
     within = (done > FILL_S) & (done <= seconds)
     in_time = (shots.statuses == 200) & (shots.latencies <= deadline_s)
     return float(np.sum(in_time & within)) / (seconds - FILL_S), shots
@@ -187,8 +189,11 @@ def recovered(after: Shots, normal: Shots) -> float | None:
 
 
 def _failures(found: dict[str, object], deadline_s: float) -> list[str]:
-    statuses = found["statuses"]
-    assert isinstance(statuses, dict)
+    statuses = Counter[str]()
+    for part in ("statuses", "turns_statuses"):
+        counts = found[part]
+        assert isinstance(counts, dict)
+        statuses.update(counts)
     slow, share, late = found["accepted_p99_ms"], found["goodput_share"], found["recovered_s"]
     others = {status: count for status, count in statuses.items() if status not in ("200", "429")}
     return [
