@@ -157,6 +157,7 @@ def _lifespan(settings: Settings, registry: Registry | None, offered: Sequence[A
         async with leaving, _watching(state.watch, settings.model_poll_s):
             yield
         state.engine.close()
+        state.telemetry.flush()
 
     return lifespan
 

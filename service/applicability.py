@@ -39,6 +39,9 @@ class Applicability:
             if code not in (column.levels or ())
         ]
 
+        new = [{code for place, code in self._new if place == column} for column in range(len(names))]
+        self._columns = list(zip(names, self._low.tolist(), self._high.tolist(), new, strict=True))
+
     def outside(self, matrix: Matrix) -> list[list[str]]:
         """Name for each row (n, d) the features whose value is out of the range, or a level, never seen.
 
@@ -54,3 +57,11 @@ class Applicability:
         for row in np.flatnonzero(found.any(axis=1)).tolist():
             names[row] = [self._names[column] for column in np.flatnonzero(found[row]).tolist()]
         return names
+
+    def outside_of(self, row: Sequence[float]) -> list[str]:
+        """The same for one row, of d float32 numbers as Python's."""
+        return [
+            name
+            for value, (name, low, high, new) in zip(row, self._columns, strict=True)
+            if not low <= value <= high or value in new
+        ]

@@ -4,7 +4,7 @@ A job is the rows that the graph has to compute and the way in which its outputs
 and with whose rows beside them they are computed is the engine's. No HTTP in it, and no TensorFlow.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import accumulate, chain, islice
 from typing import Any, NamedTuple
@@ -36,6 +36,8 @@ MAX_EXPLAINED = 250
 CALL_ROWS = 640
 EXPLAINED_ROWS = 2
 ANSWERS = "answers"
+# Rows that are worded one by one: by columns they would take longer.
+PLAIN_ROWS = 4
 # The features of most rows that lie outside of what training saw.
 NOTHING = b"[]"
 # The opening of each version's predictions by coverage, which is the same for every request.
@@ -240,10 +242,25 @@ def _answered(servable: Servable, coverage: float, matrix: Matrix) -> Columns:
 def _worded(servable: Servable, matrix: Matrix, found: Outputs, coverage: float) -> list[bytes]:
     """What each row (n, d) is answered with at this coverage, as JSON."""
     spec, manifest = servable.spec, servable.manifest
+    if len(matrix) <= PLAIN_ROWS:
+        return [to_json(answer) for answer in _plain(servable, matrix, found, coverage)]
     outside = [to_json(names) if names else NOTHING for names in manifest.applicability.outside(matrix)]
     applicability: Fields = {"outside": outside, "distance_percentile": found[DISTANCE.name]}
     answers = spec.task.answers(spec.target, found, manifest.critical_at(coverage))
     return worded({**answers, "applicability": applicability})
+
+
+def _plain(servable: Servable, matrix: Matrix, found: Outputs, coverage: float) -> Iterator[dict[str, Any]]:
+    """The same of few rows, as Python's objects."""
+    spec, manifest = servable.spec, servable.manifest
+    critical, applicability = manifest.critical_at(coverage), manifest.applicability
+    outputs = zip(*(values.tolist() for values in found.values()), strict=True)
+    for features, numbers in zip(matrix.tolist(), outputs, strict=True):
+        row = dict(zip(found, numbers, strict=True))
+        answer = spec.task.answer(spec.target, row, critical)
+        outside = applicability.outside_of(features)
+        answer["applicability"] = {"outside": outside, "distance_percentile": row[DISTANCE.name]}
+        yield answer
 
 
 def _explanations(servable: Servable, matrix: Matrix) -> Columns:

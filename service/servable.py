@@ -8,6 +8,7 @@ import ctypes
 import os
 import re
 from collections.abc import Collection, Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -24,6 +25,7 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 from tensorflow.core.protobuf.config_pb2 import CallableOptions
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow.python.eager import context
@@ -50,6 +52,8 @@ M_ARENA_MAX, HEAPS = -8, 1
 # Rows that TensorFlow computes alike, whatever their number: a product's last ones, if they are fewer, go
 # through another loop than the others, and so do the last numbers of a column.
 ALIKE = 8
+# Numbers that are looked at one by one: by numpy they would take longer.
+FEW = 32
 
 
 def keep_buffers() -> None:
@@ -146,8 +150,7 @@ class SavedModelServable:
                 f"{self.spec.name}/{self.version}: {type(error).__name__} in the graph"
             ) from None
         for values in outputs.values():
-            # What `all` does, without its way through Python.
-            if not np.logical_and.reduce(np.isfinite(values), axis=None):
+            if not _finite(values):
                 raise ModelFailure(f"{self.spec.name}/{self.version}: the graph answered a non-finite number")
         return outputs
 
@@ -256,6 +259,13 @@ def load(contents: Mapping[str, bytes]) -> Any:
     finally:
         for path in filter(tf.io.gfile.exists, paths):
             tf.io.gfile.remove(path)
+
+
+def _finite(values: NDArray[np.float32]) -> bool:
+    """Whether all of them are; a list of few numbers takes a quarter of numpy's time for them."""
+    if values.size <= FEW:
+        return all(map(isfinite, values.ravel().tolist()))
+    return bool(np.isfinite(values).all())
 
 
 def _reject(reasons: list[str]) -> None:

@@ -7,6 +7,7 @@ would answer. Knows the vocabulary of features; knows nothing of HTTP, TensorFlo
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -119,6 +120,16 @@ class Binary:
             answers["prediction_set"] = _sets(classes, self.shares(target, outputs), critical)
         return answers
 
+    def answer(self, target: Feature, row: Mapping[str, Any], critical: Critical | None) -> dict[str, Any]:
+        """The same for one row, from its outputs as Python's numbers."""
+        classes, event = self.labels(target), row[self.event]
+        answer = {target.name: classes[event >= self.threshold.value], self.event: event}
+        if self.complement:
+            answer[self.complement] = row[self.complement]
+        if self.sets and critical:
+            answer["prediction_set"] = _set(classes, (1 - event, event), critical)
+        return answer
+
     def shares(self, target: Feature, outputs: Outputs) -> NDArray[np.float64]:
         """The probabilities of the classes, float64 (n, 2)."""
         event = outputs[self.event].astype(np.float64)
@@ -192,6 +203,16 @@ class Regression:
             answers["interval"] = {"low": low, "high": high, "coverage": np.full_like(low, critical.coverage)}
         return answers
 
+    def answer(self, target: Feature, row: Mapping[str, Any], critical: Critical | None) -> dict[str, Any]:
+        """The same for one row, from its outputs as Python's numbers."""
+        answer = {name: row[name] for name in (target.name, f"median_{target.name}", "standard_deviation")}
+        if critical:
+            reach = critical.values[0] * row["standard_deviation"]
+            least, most = self._bounds(target)
+            low, high = max(row[target.name] - reach, least), min(row[target.name] + reach, most)
+            answer["interval"] = {"low": low, "high": high, "coverage": critical.coverage}
+        return answer
+
     def interval(
         self, target: Feature, outputs: Outputs, critical: Critical
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -204,8 +225,8 @@ class Regression:
     def _bounds(self, target: Feature) -> tuple[float, float]:
         """Between what the target can be."""
         return (
-            -math.inf if target.low is None else target.low,
-            math.inf if target.high is None else target.high,
+            -math.inf if target.low is None else float(target.low),
+            math.inf if target.high is None else float(target.high),
         )
 
     def fields(self, target: Feature) -> dict[str, Any]:
@@ -259,6 +280,11 @@ class Multiclass:
         """The number of critical values: one for each class."""
         return len(self.classes)
 
+    @cached_property
+    def _keys(self) -> list[str]:
+        """The names of the classes in an answer."""
+        return list(map(str, self.classes))
+
     def labels(self, target: Feature) -> list[Value]:
         """The public values of the classes, in the order of the prior."""
         return list(self.classes)
@@ -280,12 +306,24 @@ class Multiclass:
         mean, shares = self.explained(target), outputs["probabilities"]
         answers: Fields = {
             target.name: _texts(self.classes, shares.argmax(axis=1)),
-            "probabilities": dict(zip(map(str, self.classes), shares.T, strict=True)),
+            "probabilities": dict(zip(self._keys, shares.T, strict=True)),
             mean: outputs[mean],
         }
         if critical:
             answers["prediction_set"] = _sets(self.classes, shares, critical)
         return answers
+
+    def answer(self, target: Feature, row: Mapping[str, Any], critical: Critical | None) -> dict[str, Any]:
+        """The same for one row, from its outputs as Python's numbers."""
+        mean, shares = self.explained(target), row["probabilities"]
+        answer = {
+            target.name: self.classes[shares.index(max(shares))],
+            "probabilities": dict(zip(self._keys, shares, strict=True)),
+            mean: row[mean],
+        }
+        if critical:
+            answer["prediction_set"] = _set(self.classes, shares, critical)
+        return answer
 
     def shares(self, target: Feature, outputs: Outputs) -> NDArray[np.float64]:
         """The probabilities of the classes, float64 (n, classes)."""
@@ -332,6 +370,13 @@ def _sets(labels: Sequence[Value], shares: NDArray[Any], critical: Critical) -> 
         for number in set(numbers)
     }
     return [listed[number] for number in numbers]
+
+
+def _set(labels: Sequence[Value], shares: Sequence[float], critical: Critical) -> list[Value]:
+    """The labels whose share reaches its critical value."""
+    return [
+        label for label, share, least in zip(labels, shares, critical.values, strict=True) if share >= least
+    ]
 
 
 def _set_field(label: Any, covered: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ after it: two system calls and two packets, where one does. Knows uvicorn, httpt
 import asyncio
 import os
 import re
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
@@ -322,7 +323,8 @@ class JoiningProtocol(HttpToolsProtocol):
         ]
         lines = [b"%s: %s\r\n" % field for field in fields]
         self.transport.write(b"".join([STATUS_LINE[problem.status_code], *lines, b"\r\n", problem.body]))
-        self._state.telemetry.note(Ended("OTHER", "unmatched", problem.status_code, 0.0, request_id))
+        ended = Ended("OTHER", "unmatched", problem.status_code, 0.0, request_id, time.time())
+        self._state.telemetry.note(ended)
 
 
 def _no_http() -> MalformedRequest:

@@ -228,6 +228,42 @@ def test_jobs_of_a_call_may_ask_for_different_coverages_or_none(coverages: tuple
         assert {len(values) for values in columns.values()} == {len(job.cells)}
 
 
+@pytest.mark.parametrize("coverage", COVERAGES)
+def test_few_rows_are_answered_as_many_are_to_the_last_byte(spec: ModelSpec, coverage: float) -> None:
+    """Rows over twice the range that training saw, one by one and in twos, and all in one call."""
+    servable = MeanServable(spec)
+    low = np.asarray([servable.manifest.seen[feature.name].low for feature in spec.features])
+    high = np.asarray([servable.manifest.seen[feature.name].high for feature in spec.features])
+    shares = np.random.default_rng(7).uniform(0, 1.5, (60, len(spec.features)))
+    matrix = (low + shares * shares[:, :1] * (high - low)).astype(np.float32)
+    options = PredictParameters(coverage=coverage)
+
+    def predictions(rows: Cells) -> list[bytes]:
+        job = predict(servable, Instances(rows), options)
+        return together(servable, [job])[0]["answers"]
+
+    many = predictions(matrix)
+
+    assert [one for row in matrix for one in predictions(row[None])] == many
+    assert [one for pair in matrix.reshape(30, 2, -1) for one in predictions(pair)] == many
+    assert len({from_json(one)["applicability"]["outside"] == [] for one in many}) > 1
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.25, [3]), (np.nextafter(np.float32(0.25), 0), [])])
+def test_a_row_has_the_same_set_alone_at_its_critical_value(share: float, expected: list[int]) -> None:
+    """The value itself is inside, as for many rows; of equal shares the first is answered."""
+    shares = [share, *[0.1] * 5, 0.25]
+    critical = Critical(0.9, [0.25, *[0.9] * 6])
+    outputs = {"probabilities": np.float32([shares]), "mean_grade": np.float32([6])}
+    row = {name: values.tolist()[0] for name, values in outputs.items()}
+
+    answer = GRADE.task.answer(GRADE.target, row, critical)
+    answers = GRADE.task.answers(GRADE.target, outputs, critical)
+
+    assert answer["prediction_set"] == from_json(answers["prediction_set"][0]) == expected
+    assert answer["grade"] == from_json(answers["grade"][0]) == (3 if expected else 9)
+
+
 def test_a_target_has_no_more_classes_than_a_set_can_hold() -> None:
     """The last of 62 classes can stand in a set alone; a 63rd is refused when it is declared."""
     task = Multiclass(tuple(range(62)))

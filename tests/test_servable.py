@@ -171,10 +171,12 @@ def test_the_drawings_of_a_card_are_its_files(loaded: Registry, spec: ModelSpec)
         assert content.startswith(b"\x89PNG") if file.endswith(".png") else b"<svg" in content
 
 
-def test_a_value_that_is_not_finite_never_comes_back_as_a_number(loaded: Registry) -> None:
-    """A NaN that got as far as the graph raises, where a fused relu might swallow it."""
+@pytest.mark.parametrize("rows", [1, 8, 50])
+def test_a_value_that_is_not_finite_never_comes_back_as_a_number(loaded: Registry, rows: int) -> None:
+    """A NaN that got as far as the graph raises, where a fused relu might swallow it; one row's is enough."""
     servable = loaded.servable("wine_quality")
-    matrix = np.full((1, len(servable.spec.features)), np.nan, np.float32)
+    matrix = np.repeat(np.float32([servable.manifest.golden.inputs[0]]), rows, axis=0)
+    matrix[-1] = np.nan
 
     with pytest.raises(ModelFailure, match="non-finite"):
         servable.predict(matrix)

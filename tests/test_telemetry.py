@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from datetime import datetime
 
 import httpx
 import pytest
@@ -10,7 +11,7 @@ from servers import client_of
 from service.app import create_app
 from service.registry import Registry
 from service.settings import Settings
-from service.telemetry import Ended, log_lines
+from service.telemetry import TOGETHER_S, Ended, log_lines
 
 pytestmark = pytest.mark.anyio
 
@@ -66,7 +67,7 @@ async def test_log_lines_hold_the_route_and_never_what_was_typed(
     ):
         assert 400 <= response.status_code < 500
         texts += [response.text, str(response.headers)]
-    await asyncio.sleep(0)  # the log is written in the next turn
+    await client.get("/metrics")  # which writes what the log holds back
     records = [record.getMessage() for record in caplog.records if record.name.startswith("service")]
     ours = [line for record in records for line in record.splitlines()]
 
@@ -75,14 +76,47 @@ async def test_log_lines_hold_the_route_and_never_what_was_typed(
 
 
 def test_a_line_says_how_long_a_request_took_in_milliseconds(caplog: pytest.LogCaptureFixture) -> None:
-    """One record for all that ended in a turn, of level INFO for whatever handles it."""
+    """One record for all that are written together, of level INFO; each line has its request's own moment."""
     caplog.set_level(logging.INFO, logger="service.access")
-    log_lines([Ended("POST", "/models", 200, 0.0123, "id1"), Ended("GET", "/models", 404, 1.5, "id2")])
+    noon = datetime(2026, 11, 27, 12, 0, 0, 250_000).timestamp()
+    log_lines(
+        [
+            Ended("POST", "/models", 200, 0.0123, "id1", noon),
+            Ended("GET", "/models", 404, 1.5, "id2", noon + 1),
+        ]
+    )
     first, second = caplog.records[-1].getMessage().splitlines()
 
-    assert first.endswith("INFO service.access POST /models 200 12.3 ms id1")
-    assert second.endswith("INFO service.access GET /models 404 1500.0 ms id2")
+    assert first == "2026-11-27 12:00:00,250 INFO service.access POST /models 200 12.3 ms id1"
+    assert second == "2026-11-27 12:00:01,250 INFO service.access GET /models 404 1500.0 ms id2"
     assert (caplog.records[-1].levelname, caplog.records[-1].levelno) == ("INFO", logging.INFO)
+
+
+async def test_what_was_answered_last_is_logged_before_the_service_ends(
+    registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A line waits for others, but not beyond the end."""
+    caplog.set_level(logging.INFO, logger="service.access")
+    async with client_of(create_app(Settings(), registry)) as client:
+        request_id = (await client.get("/health/live")).headers["x-request-id"]
+
+        assert request_id not in caplog.text
+
+    assert request_id in caplog.text
+
+
+async def test_lines_are_written_though_nobody_asks_any_more(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those of requests that end within TOGETHER_S in one record or more."""
+    caplog.set_level(logging.INFO, logger="service.access")
+    ids = [(await client.get("/health/live")).headers["x-request-id"] for _ in range(3)]
+
+    async with asyncio.timeout(10):
+        while ids[-1] not in caplog.text:
+            await asyncio.sleep(TOGETHER_S)
+
+    assert all(one in caplog.text for one in ids)
 
 
 async def test_no_line_is_written_where_only_warnings_are_wanted(
@@ -91,6 +125,6 @@ async def test_no_line_is_written_where_only_warnings_are_wanted(
     """--log-level warning."""
     caplog.set_level(logging.WARNING, logger="service.access")
     await client.get("/health/live")
-    await asyncio.sleep(0)
+    await client.get("/metrics")
 
     assert not [record for record in caplog.records if record.name == "service.access"]
