@@ -22,6 +22,8 @@ from servers import ROOT, Server
 from service.manifest import Manifest, digest, digests, document
 from test_watch import ROW, eventually, publish
 
+pytestmark = pytest.mark.slow
+
 Damage = Callable[[Path], None]
 
 

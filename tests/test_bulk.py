@@ -137,6 +137,7 @@ def plain(action: Action, body: str, media: str) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoil", [True, False])
 @pytest.mark.parametrize("media", ["json", "csv"])
 @pytest.mark.parametrize("name", ["survival", "wine_quality"])

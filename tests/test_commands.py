@@ -137,6 +137,7 @@ def test_a_label_is_a_plain_word(artifacts: Path, label: str) -> None:
     assert ended.value.code == 2
 
 
+@pytest.mark.slow
 def test_the_committed_artifacts_are_proven() -> None:
     """By the command as it is typed, with TensorFlow."""
     ran = subprocess.run(

@@ -15,6 +15,8 @@ from test_fuzz import MARKER, Lines, anything, mostly, service, text
 
 from service.models import MODELS
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["service"]  # the fixture
 BODIES = 600
 DTYPES = {"FP32": "<f4", "FP64": "<f8", "INT64": "<i8", "INT8": "i1", "BOOL": "?"}

@@ -20,6 +20,8 @@ from service.models import MODELS
 from service.settings import Settings
 from service.telemetry import Telemetry
 
+pytestmark = pytest.mark.slow
+
 MARKER = "zqmarkerqz"
 BODIES = 2_000
 

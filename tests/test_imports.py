@@ -92,6 +92,7 @@ def test_calls_that_unpickle_would_be_noticed(tmp_path: Path) -> None:
         assert names(module) & UNPICKLING
 
 
+@pytest.mark.slow
 def test_the_service_runs_without_keras() -> None:
     """TensorFlow would import it by itself, and keep it."""
     code = "import sys, service.servable; print({'keras', 'tf_keras'} & sys.modules.keys())"

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ARTIFACTS = Path(__file__).parent.parent / "artifacts"
 
 LOADINGS = """

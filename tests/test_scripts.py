@@ -15,9 +15,9 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 
 
-@pytest.mark.parametrize("script", ["check", "clients-test", "container-test", "lock", "train"])
+@pytest.mark.parametrize("script", ["check", "clients-test", "container-test", "lock", "test", "train"])
 def test_help_shows_what_a_script_does_with_an_example(script: str) -> None:
-    """Asking a script for help must not start what it does; serve, test and bench pass --help on."""
+    """Asking a script for help must not start what it does; serve and bench pass --help on."""
     shown = run(str(ROOT / "scripts" / script), "--help", PATH="/usr/bin:/bin")
 
     assert shown.returncode == 0

@@ -645,6 +645,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
+@pytest.mark.slow
 def test_a_process_answers_over_tls_whoever_knows_its_authority(authority: Authority, tmp_path: Path) -> None:
     """The certificate is checked; large bodies pass both ways; browsers are told to come back by TLS only."""
     shutil.copytree(ROOT / "artifacts/and_gate", tmp_path / "and_gate")

@@ -21,6 +21,8 @@ from servers import ROOT, TIMEOUT_S, Server, eventually, publish
 from service.actions import NAMES
 from service.models import MODELS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:

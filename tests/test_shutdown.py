@@ -19,7 +19,7 @@ from servers import ROOT, TIMEOUT_S, Server, eventually
 from service.limits import Door, Stage
 from service.shutdown import Shutdown
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 BODY = json.dumps({"instances": [{"x1": 1, "x2": 1}]}).encode()
 PREDICT = "/models/and_gate/predict"

@@ -126,6 +126,7 @@ def answers(url: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_process_serves_as_vertex_ai_asks() -> None:
     """AIP_HTTP_PORT, AIP_HEALTH_ROUTE, AIP_PREDICT_ROUTE; what else it sets means nothing."""
     url = f"http://127.0.0.1:{(port := free_port())}"
@@ -147,6 +148,7 @@ def test_a_process_serves_as_vertex_ai_asks() -> None:
         assert process.wait(TIMEOUT_S) == 0
 
 
+@pytest.mark.slow
 def test_a_process_serves_as_sagemaker_asks() -> None:
     """`serve` is its argument, /ping and /invocations are its paths; the port may be another than 8080.
 

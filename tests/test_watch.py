@@ -15,7 +15,7 @@ import pytest
 from servers import Server, eventually, publish
 from service.watch import Watch
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 PATIENCE_S = 30
 ROW = {"instances": [{"x1": 1, "x2": 1}]}
 

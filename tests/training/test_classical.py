@@ -11,6 +11,8 @@ from training.classical import CLASSICAL, MEANINGS
 from training.folds import folds
 from training.table import Table
 
+pytestmark = pytest.mark.slow
+
 AND, GRADE, QUALITY, SURVIVAL = (
     MODELS[name] for name in ("and_gate", "wine_grade", "wine_quality", "survival")
 )

@@ -7,6 +7,8 @@ from service.quality import Figure, Quality
 from training import and_gate, command, report, survival, wine
 from training.recipes import RECIPES
 
+pytestmark = pytest.mark.slow
+
 ON_RECORD = Quality(
     protocol="On record.", rows=4, metrics={"accuracy": Figure(value=1.0), "brier": Figure(value=0.0625)},
     baseline={"accuracy": Figure(value=0.75)}, others={"linear": {"accuracy": Figure(value=0.5)}},

@@ -8,6 +8,8 @@ from training.descent import CURVE_ROWS, Examples, Schedule, descend, thinning
 from training.fit import BINARY, seeded
 from training.layers import members
 
+pytestmark = pytest.mark.slow
+
 SQUARE = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]], np.float32)
 XOR = np.array([0, 1, 1, 0], np.float32)
 

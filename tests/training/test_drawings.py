@@ -22,6 +22,7 @@ def outputs_of(spec, rows, seed=0):
     return {"probabilities": shares, "mean_grade": shares @ np.arange(3, 10, dtype=np.float32)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "files"),
     [
@@ -55,6 +56,7 @@ def test_a_model_without_a_curve_has_no_learning_curve(small, tmp_path):
     assert [drawing.file for drawing in drawings] == ["calibration.png", "residuals.png"]
 
 
+@pytest.mark.slow
 def test_the_same_plots_have_the_same_bytes(small, tmp_path):
     """A card is digested: drawing twice writes the same files, with no date and no program's name."""
     for name in ("survival", "wine_quality"):

@@ -15,6 +15,8 @@ from training.fit import fit
 from training.network import Network
 from training.table import source_of
 
+pytestmark = pytest.mark.slow
+
 BETTER = Figure(value=0.2, low=0.1, high=0.3)
 QUALITY = Quality(
     protocol="none: a fit of a second", rows=160, metrics={"loss": Figure(value=1.0)},

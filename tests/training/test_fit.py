@@ -12,6 +12,8 @@ from training.kernel import Kernel
 from training.recipes import GATE
 from training.table import Table, read
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def alike(small, quick):

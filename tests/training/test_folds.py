@@ -44,6 +44,7 @@ def test_another_seed_shuffles_otherwise(tables):
     assert one != other
 
 
+@pytest.mark.slow
 def test_a_grade_rarer_than_the_folds_makes_no_trouble(tables):
     """Five wines have grade 9; ten folds warn of nothing and still partition the table."""
     table = tables["wine_grade"]

@@ -7,6 +7,8 @@ from service.manifest import Manifest
 from service.quality import Figure
 from training.export import ExportError, objection
 
+pytestmark = pytest.mark.slow
+
 WORSE = Figure(value=0.01, low=-0.02, high=0.04)
 
 

@@ -10,6 +10,8 @@ from service.quality import Quality
 from training import and_gate, command, lecture
 from training.table import Table, lecture_survival
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("name", "width", "parameters"), [("and_gate", 2, 17), ("survival", 17, 571)])
 def test_the_lectures_nets_have_its_parameters(name, width, parameters):

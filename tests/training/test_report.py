@@ -15,6 +15,8 @@ from training.fit import labels, named, prior
 from training.recipes import RECIPES
 from training.study import Cell, Protocol, cells
 
+pytestmark = pytest.mark.slow
+
 GATE = report.protocol_of("and_gate")
 QUALITY = Quality(
     protocol="by hand", rows=4, metrics={"loss": Figure(value=0.25, low=0.125, high=0.5)},

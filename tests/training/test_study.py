@@ -10,6 +10,8 @@ from training.folds import folds
 from training.recipes import RECIPES
 from training.study import SPLIT, Cell, Protocol, answers, cells, compute, missing
 
+pytestmark = pytest.mark.slow
+
 TABLE = report.protocol_of("and_gate")
 GROUPED = Protocol("grouped", 2, 11)
 
