@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--model", choices=MODELS, default="wine_grade")
     parser.add_argument("--rows", type=int, default=100, help="of each request")
     parser.add_argument("--seconds", type=float, default=60, help="of overload")
-    parser.add_argument("--turns", type=int, default=20, help=f"of {TURN_S} s of overload between peaks")
+    parser.add_argument("--turns", type=positive, default=20, help=f"of {TURN_S} s of overload between peaks")
     parser.add_argument("--times", type=float, default=3, help="of the capacity")
     parser.add_argument("--deadline", type=float, default=1, help="seconds")
     parser.add_argument("--concurrent", nargs="*", type=int, help="values of --max-concurrent-requests")
@@ -65,10 +65,18 @@ def main() -> None:
     broken = False
     for concurrent in asked.concurrent or [None]:
         load = Load(asked.model, asked.rows, asked.times, asked.deadline, concurrent)
-        found = measure(asked.seconds, asked.output, asked.turns, load)
+        found = measure(load, asked.seconds, asked.output, asked.turns)
         print(json.dumps(found, indent=1), flush=True)
         broken = broken or bool(found["failures"])
     raise SystemExit(broken)
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on; ValueError, which argparse words, if it is none."""
+    number = int(text)
+    if number < 1:
+        raise ValueError("less than 1")
+    return number
 
 
 class Load(NamedTuple):
@@ -85,10 +93,9 @@ class Load(NamedTuple):
 
 
 def measure(
-    seconds: float = 60, output: Path = Path("runs/soak"), turns: int = 20, load: Load | None = None
+    load: Load, seconds: float = 60, output: Path = Path("runs/soak"), turns: int = 20
 ) -> dict[str, object]:
     """Start the service, load it, judge; broken promises stand under `failures`."""
-    load = load or Load()
     output.mkdir(parents=True, exist_ok=True)
     os.sched_setaffinity(0, {1})
     options = [] if load.concurrent is None else ["--max-concurrent-requests", str(load.concurrent)]

@@ -24,7 +24,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], dict[str, object]]] = {
     "leak": lambda asked: caught(reloads.measure(asked.reloads, asked.output, leaking=True)),
     "restarts": lambda asked: restarts.measure(asked.restarts, asked.output),
     "fuzz": lambda asked: fuzz.measure(asked.requests, output=asked.output),
-    "overload": lambda asked: overload.measure(asked.seconds, asked.output),
+    "overload": lambda asked: overload.measure(overload.Load(), asked.seconds, asked.output),
 }
 
 
