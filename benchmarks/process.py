@@ -35,6 +35,8 @@ class Server:
         folder: Path | None = None,
     ) -> None:
         """Start it in this folder, and wait for it; `start_up` is how long that took, in seconds."""
+        if self._answers(ready):
+            raise SystemExit(f"somebody answers at {ready} already, and would be measured: end that first")
         began = time.perf_counter()
         self._log = log.open("wb")
         self.process = subprocess.Popen(
