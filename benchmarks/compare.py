@@ -311,7 +311,9 @@ def draw(found: Sequence[Measured], path: Path) -> None:
 
     sizes = sorted({one.case.rows for one in found})
     model = found[0].case.model
-    figure, axes = plt.subplots(2, len(sizes), figsize=(max(4 * len(sizes), 6), 6.5), squeeze=False, sharex=True)
+    figure, axes = plt.subplots(
+        2, len(sizes), figsize=(max(4 * len(sizes), 6), 6.5), squeeze=False, sharex=True
+    )
     for column, rows in enumerate(sizes):
         for server in (FLOOR, SERVICE, TUTORIAL):
             mine = [

@@ -154,10 +154,13 @@ def _lifespan(settings: Settings, registry: Registry | None, offered: Sequence[A
         leaving = shutting_down(
             state.door, settings.drain_grace_s, settings.shutdown_timeout_s, settings.workers > 1
         )
-        async with leaving, _watching(state.watch, settings.model_poll_s):
-            yield
-        state.engine.close()
-        state.telemetry.flush()
+        try:
+            async with leaving, _watching(state.watch, settings.model_poll_s):
+                yield
+            state.engine.close()
+        finally:
+            # Requests may end after this: those that the server cancels.
+            state.telemetry.hold_nothing()
 
     return lifespan
 

@@ -254,9 +254,10 @@ def _plain(servable: Servable, matrix: Matrix, found: Outputs, coverage: float) 
     """The same of few rows, as Python's objects."""
     spec, manifest = servable.spec, servable.manifest
     critical, applicability = manifest.critical_at(coverage), manifest.applicability
-    outputs = zip(*(values.tolist() for values in found.values()), strict=True)
+    names = [output.name for output in spec.outputs]
+    outputs = zip(*(found[name].tolist() for name in names), strict=True)
     for features, numbers in zip(matrix.tolist(), outputs, strict=True):
-        row = dict(zip(found, numbers, strict=True))
+        row = dict(zip(names, numbers, strict=True))
         answer = spec.task.answer(spec.target, row, critical)
         outside = applicability.outside_of(features)
         answer["applicability"] = {"outside": outside, "distance_percentile": row[DISTANCE.name]}

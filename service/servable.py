@@ -262,7 +262,7 @@ def load(contents: Mapping[str, bytes]) -> Any:
 
 
 def _finite(values: NDArray[np.float32]) -> bool:
-    """Whether all of them are; a list of few numbers takes a quarter of numpy's time for them."""
+    """Whether all of them are; a list of few numbers takes a quarter to four fifths of numpy's time."""
     if values.size <= FEW:
         return all(map(isfinite, values.ravel().tolist()))
     return bool(np.isfinite(values).all())

@@ -209,7 +209,7 @@ class Regression:
         if critical:
             reach = critical.values[0] * row["standard_deviation"]
             least, most = self._bounds(target)
-            low, high = max(row[target.name] - reach, least), min(row[target.name] + reach, most)
+            low, high = max(least, row[target.name] - reach), min(most, row[target.name] + reach)
             answer["interval"] = {"low": low, "high": high, "coverage": critical.coverage}
         return answer
 

@@ -99,6 +99,7 @@ class Telemetry:
             )
         )
         self._ended: list[Ended] = []
+        self._together_s = TOGETHER_S
         self._answered: Tally[tuple[str, int, str]] = Tally()
         # What a label set counts in is looked up once.
         self._of_request = cache(self._counted)
@@ -108,9 +109,10 @@ class Telemetry:
         return self.requests.labels(method, route, status), self.seconds.labels(route)
 
     def note(self, ended: Ended) -> None:
-        """Log and count a request within TOGETHER_S, with those that end meanwhile."""
-        if not self._ended:
-            asyncio.get_running_loop().call_later(TOGETHER_S, self.flush)
+        """Log and count a request some TOGETHER_S later, with those that end meanwhile."""
+        # A loop that ends takes its timers with it.
+        if not self._ended or ended.at - self._ended[0].at > TOGETHER_S:
+            asyncio.get_running_loop().call_later(self._together_s, self.flush)
         self._ended.append(ended)
 
     def count_rows(self, model: str, version: int, action: str, rows: int) -> None:
@@ -123,6 +125,11 @@ class Telemetry:
             served = registry.served(model)
             self.desired.labels(model).set(served.desired or 0)
             self.serving.labels(model).set(served.answering.version if served.answering else 0)
+
+    def hold_nothing(self) -> None:
+        """From now on log and count in the next turn of the loop: the process may end at any moment."""
+        self._together_s = 0
+        self.flush()
 
     def flush(self) -> None:
         """Log and count what has ended, now."""

@@ -1,6 +1,6 @@
 """JSON of many objects with the same keys, written column by column.
 
-That takes half of the time of an object of Python's for each, and of its way into JSON
+Of many rows that takes half of the time of an object of Python's for each, and of its way into JSON
 (benchmarks/NOTES.md). Knows JSON's text alone.
 """
 

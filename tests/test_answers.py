@@ -10,13 +10,13 @@ from pydantic_core import from_json
 
 from mean_servable import MeanServable
 from rows import changed, document
-from service.features import Cells, to_matrix
+from service.features import Cells, Matrix, to_matrix
 from service.inference import Raw, predict, raw, together
 from service.judge import Instances
 from service.models import MODELS
 from service.parameters import PredictParameters
 from service.spec import ModelSpec
-from service.tasks import COVERAGES, Binary, Critical, Multiclass, Regression, Threshold
+from service.tasks import COVERAGES, Binary, Critical, Multiclass, Outputs, Regression, Threshold
 
 pytestmark = pytest.mark.anyio
 
@@ -230,12 +230,12 @@ def test_jobs_of_a_call_may_ask_for_different_coverages_or_none(coverages: tuple
 
 @pytest.mark.parametrize("coverage", COVERAGES)
 def test_few_rows_are_answered_as_many_are_to_the_last_byte(spec: ModelSpec, coverage: float) -> None:
-    """Rows over twice the range that training saw, one by one and in twos, and all in one call."""
+    """Rows within and beyond what training saw, and at its ends; calls of one, of four, of five, of all."""
     servable = MeanServable(spec)
     low = np.asarray([servable.manifest.seen[feature.name].low for feature in spec.features])
     high = np.asarray([servable.manifest.seen[feature.name].high for feature in spec.features])
     shares = np.random.default_rng(7).uniform(0, 1.5, (60, len(spec.features)))
-    matrix = (low + shares * shares[:, :1] * (high - low)).astype(np.float32)
+    matrix = np.float32([*(low + shares * shares[:, :1] * (high - low)), *[low] * 10, *[high] * 10])
     options = PredictParameters(coverage=coverage)
 
     def predictions(rows: Cells) -> list[bytes]:
@@ -244,8 +244,8 @@ def test_few_rows_are_answered_as_many_are_to_the_last_byte(spec: ModelSpec, cov
 
     many = predictions(matrix)
 
-    assert [one for row in matrix for one in predictions(row[None])] == many
-    assert [one for pair in matrix.reshape(30, 2, -1) for one in predictions(pair)] == many
+    for rows in (1, 4, 5):
+        assert [one for part in matrix.reshape(-1, rows, len(low)) for one in predictions(part)] == many
     assert len({from_json(one)["applicability"]["outside"] == [] for one in many}) > 1
 
 
@@ -262,6 +262,33 @@ def test_a_row_has_the_same_set_alone_at_its_critical_value(share: float, expect
 
     assert answer["prediction_set"] == from_json(answers["prediction_set"][0]) == expected
     assert answer["grade"] == from_json(answers["grade"][0]) == (3 if expected else 9)
+
+
+def test_an_end_of_an_interval_is_written_alike_for_one_row_and_for_many() -> None:
+    """Of a mean of -0.0 that is sure, too: the target's own end is 0.0."""
+    outputs = {name: np.float32([-0.0]) for name in ("quality", "median_quality")}
+    outputs["standard_deviation"] = np.float32([0.0])
+    row = {name: values.tolist()[0] for name, values in outputs.items()}
+
+    alone = QUALITY.task.answer(QUALITY.target, row, Critical(0.9, [1.0]))["interval"]
+    together = QUALITY.task.answers(QUALITY.target, outputs, Critical(0.9, [1.0]))["interval"]
+
+    assert {name: repr(value) for name, value in alone.items()} == {
+        name: repr(values.tolist()[0]) for name, values in together.items()
+    }
+
+
+def test_outputs_that_are_not_declared_are_not_answered() -> None:
+    """However many rows they have: a graph may have more."""
+
+    class More(MeanServable):
+        def predict(self, matrix: Matrix) -> Outputs:
+            return {**super().predict(matrix), "more": np.zeros(1, np.float32)}
+
+    rows = np.ones((2, len(QUALITY.features)), np.float32)
+    jobs = [predict(one(QUALITY), Instances(rows), PredictParameters()) for one in (More, MeanServable)]
+
+    assert jobs[0].compute(rows) == jobs[1].compute(rows)
 
 
 def test_a_target_has_no_more_classes_than_a_set_can_hold() -> None:

@@ -98,6 +98,8 @@ def test_a_second_signal_waits_for_nobody(gate: list[str], second: signal.Signal
         eventually(lambda: post(server).status_code == 503)
 
         assert server.stop(second) == 0
+    # The log has the request that it did not wait for.
+    assert any(f"POST {PREDICT} 503" in line for line in server.log)
 
 
 def test_workers_leave_alike(gate: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from datetime import datetime
 
 import httpx
@@ -11,7 +12,7 @@ from servers import client_of
 from service.app import create_app
 from service.registry import Registry
 from service.settings import Settings
-from service.telemetry import TOGETHER_S, Ended, log_lines
+from service.telemetry import TOGETHER_S, Ended, Telemetry, log_lines
 
 pytestmark = pytest.mark.anyio
 
@@ -93,9 +94,10 @@ def test_a_line_says_how_long_a_request_took_in_milliseconds(caplog: pytest.LogC
 
 
 async def test_what_was_answered_last_is_logged_before_the_service_ends(
-    registry: Registry, caplog: pytest.LogCaptureFixture
+    registry: Registry, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A line waits for others, but not beyond the end."""
+    monkeypatch.setattr("service.telemetry.TOGETHER_S", 600)
     caplog.set_level(logging.INFO, logger="service.access")
     async with client_of(create_app(Settings(), registry)) as client:
         request_id = (await client.get("/health/live")).headers["x-request-id"]
@@ -105,18 +107,39 @@ async def test_what_was_answered_last_is_logged_before_the_service_ends(
     assert request_id in caplog.text
 
 
-async def test_lines_are_written_though_nobody_asks_any_more(
-    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Those of requests that end within TOGETHER_S in one record or more."""
+async def test_lines_are_written_though_nobody_asks_any_more(caplog: pytest.LogCaptureFixture) -> None:
+    """Those of requests that end within some 20 ms in one record."""
     caplog.set_level(logging.INFO, logger="service.access")
-    ids = [(await client.get("/health/live")).headers["x-request-id"] for _ in range(3)]
+    telemetry = Telemetry()
+    for number in range(3):
+        telemetry.note(Ended("GET", "/health/live", 200, 0.001, f"id{number}", time.time()))
+    assert not caplog.records
 
     async with asyncio.timeout(10):
-        while ids[-1] not in caplog.text:
+        while not caplog.records:
             await asyncio.sleep(TOGETHER_S)
 
-    assert all(one in caplog.text for one in ids)
+    assert [line[-3:] for line in caplog.records[0].getMessage().splitlines()] == ["id0", "id1", "id2"]
+
+
+async def test_a_loop_that_ended_with_lines_held_back_does_not_keep_the_next_from_writing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its timer is gone with it."""
+    caplog.set_level(logging.INFO, logger="service.access")
+    telemetry = Telemetry()
+
+    async def note(request_id: str, at: float) -> None:
+        telemetry.note(Ended("GET", "/health/live", 200, 0.001, request_id, at))
+
+    await asyncio.to_thread(asyncio.run, note("first", time.time() - 1))
+    await note("second", time.time())
+    async with asyncio.timeout(10):
+        while not caplog.records:
+            await asyncio.sleep(TOGETHER_S)
+
+    assert "first" in caplog.text
+    assert "second" in caplog.text
 
 
 async def test_no_line_is_written_where_only_warnings_are_wanted(

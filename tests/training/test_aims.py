@@ -40,7 +40,6 @@ def test_the_aims_on_record_are_those_of_the_figures_on_record():
     assert (FIGURES / "aims.md").read_text(encoding="utf-8") == aims.report(records)
 
 
-@pytest.mark.slow
 def test_every_miss_says_what_was_tried():
     """A miss is a line with a reason, never only a number."""
     missed = [aim for aim in AIMS if not aim.met(recorded(aim.model))]

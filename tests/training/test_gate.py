@@ -7,11 +7,10 @@ from service.manifest import Manifest
 from service.quality import Figure
 from training.export import ExportError, objection
 
-pytestmark = pytest.mark.slow
-
 WORSE = Figure(value=0.01, low=-0.02, high=0.04)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("margin", "reason"),
     [
@@ -36,6 +35,7 @@ def test_a_model_that_beats_the_baseline_has_no_objection():
     assert objection(QUALITY) is None
 
 
+@pytest.mark.slow
 def test_what_is_forced_says_so(fitted, small, tmp_path):
     """The gate's objection stands in the manifest and on the card, for everyone to read."""
     quality = QUALITY.model_copy(update={"margin": WORSE})
@@ -46,6 +46,7 @@ def test_what_is_forced_says_so(fitted, small, tmp_path):
     assert "-0.0200 to 0.0400" in (folder / "card.md").read_text()
 
 
+@pytest.mark.slow
 def test_force_leaves_no_trace_where_nothing_was_forced(fitted, small, tmp_path):
     """A good model published with --force is a good model."""
     folder = published(fitted["and_gate"], small["and_gate"], tmp_path, force=True)
