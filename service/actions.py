@@ -13,7 +13,8 @@ from service import inference
 from service.evaluation import EVALUATIONS
 from service.extent import DEPTH
 from service.inference import Job
-from service.judge import Instances, Judge
+from service.instances import Instances
+from service.judge import Judge
 from service.parameters import what_if_parameters
 from service.protocol import (
     MAX_ROWS,

@@ -24,7 +24,8 @@ from service.actions import Action
 from service.batching import Caller, Coalescer
 from service.errors import CallerGone, DeadlineExceeded, Overloaded
 from service.inference import CALL_ROWS, Job, together
-from service.judge import SMALL_BODY, Asked, small
+from service.instances import Asked
+from service.judge import SMALL_BODY, small
 from service.pace import Pace
 from service.protocol import MAX_ROWS
 from service.registry import Servable

@@ -16,7 +16,7 @@ from pydantic_core import to_json
 from service import bootstrap, metrics
 from service.errors import TooLarge
 from service.features import Cells, Matrix
-from service.judge import Instances
+from service.instances import Instances
 from service.metrics import Metrics
 from service.parameters import Parameters, PredictParameters, WhatIfParameters
 from service.quality import Figure

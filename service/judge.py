@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,8 @@ from pydantic_core.core_schema import list_schema, typed_dict_field, typed_dict_
 from service.bulk import Doubt, json_rows
 from service.errors import InvalidParameters, InvalidRows, MalformedBody, RefusedBody, TooLarge, Violation
 from service.extent import DEPTH, narrow, shallow, values
-from service.features import Cells, Matrix, coded, part_violations, to_cells
+from service.features import coded, part_violations, to_cells
+from service.instances import Asked, Instances
 from service.parameters import Parameters, option_violations, undefined_option
 from service.protocol import MAX_ROWS, EvaluateRequest, RowsRequest, target_type
 from service.spec import ModelSpec
@@ -35,48 +36,6 @@ SMALL_ROWS = 512
 # What opens or ends a row, and bytes that do neither.
 MARKS = (b"{", b"\n", b"\r")
 UNMARKED = bytes(set(range(256)) - {*b"".join(MARKS)})
-
-
-class Instances(NamedTuple):
-    """A validated request: n rows and, where the body brought them, n target codes and n ids."""
-
-    cells: Cells
-    targets: NDArray[np.float64] | None = None
-    ids: Sequence[int] | None = None
-
-    @property
-    def rows(self) -> int:
-        """The number of rows."""
-        return len(self.cells)
-
-    @property
-    def matrix(self) -> Matrix:
-        """The rows as float32 (n, d)."""
-        return np.asarray(self.cells, np.float32)
-
-    def packed(self) -> "Instances":
-        """The same instances, whose cells are the matrix: four bytes each instead of some thirty."""
-        return self._replace(cells=self.matrix)
-
-    def parts(self, rows: int) -> Iterator["Instances"]:
-        """Yield the same instances, at most `rows` at a time."""
-        for start in range(0, len(self.cells), rows):
-            part = slice(start, start + rows)
-            targets = None if self.targets is None else self.targets[part]
-            yield Instances(self.cells[part], targets, None if self.ids is None else self.ids[part])
-
-
-class Options(Protocol):
-    """How rows are to be answered: `Parameters`, or what a dialect's reader made."""
-
-    @property
-    def rows_each(self) -> int:
-        """About how many rows of the graph an instance takes."""
-        ...
-
-
-# What a request asks: rows, and how they are to be answered.
-Asked = tuple[Instances, Options]
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from service.errors import (
 )
 from service.features import number
 from service.inflation import inflate
-from service.judge import Asked, Judge
+from service.instances import Asked
+from service.judge import Judge
 from service.openapi import CSV, JSON
 from service.parameters import from_query
 from service.settings import Settings

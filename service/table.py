@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from service.bulk import Doubt, fitting, let_others_run, matrix
 from service.errors import MalformedBody, RefusedBody, TooLarge, Violation
 from service.features import Feature
-from service.judge import MAX_VIOLATIONS, Asked, Instances, Judge, refuse, small
+from service.instances import Asked, Instances
+from service.judge import MAX_VIOLATIONS, Judge, refuse, small
 from service.protocol import MAX_ROWS
 from service.spec import ModelSpec
 

@@ -20,7 +20,8 @@ from pydantic import TypeAdapter
 
 from service.errors import MalformedBody, TooLarge, Violation
 from service.features import Feature, Matrix, Row, exceeds_whole
-from service.judge import MAX_VIOLATIONS, Instances, refuse
+from service.instances import Instances
+from service.judge import MAX_VIOLATIONS, refuse
 from service.protocol import MAX_ROWS
 from service.spec import ModelSpec
 from service.violations import CODES, row_violations, value_violations

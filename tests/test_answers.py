@@ -12,7 +12,7 @@ from mean_servable import MeanServable
 from rows import changed, document
 from service.features import Cells, Matrix, to_matrix
 from service.inference import Raw, predict, raw, together
-from service.judge import Instances
+from service.instances import Instances
 from service.models import MODELS
 from service.parameters import PredictParameters
 from service.spec import ModelSpec

@@ -17,7 +17,8 @@ from service.actions import actions
 from service.engine import FEW, Engine
 from service.features import Matrix
 from service.inference import CALL_ROWS, Job
-from service.judge import SMALL_ROWS, Instances
+from service.instances import Instances
+from service.judge import SMALL_ROWS
 from service.models import MODELS
 from service.tasks import Outputs
 from service.warmup import Patient

@@ -15,7 +15,7 @@ from service.app import create_app
 from service.batching import Caller
 from service.engine import THREADS, Answer, Engine, Read
 from service.errors import Overloaded
-from service.judge import Asked
+from service.instances import Asked
 from service.pace import Pace
 from service.registry import Registry
 from service.settings import Settings

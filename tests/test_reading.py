@@ -13,7 +13,8 @@ from mean_servable import MeanServable
 from service.actions import actions
 from service.engine import ALONE, Engine, asked_of, rows_of
 from service.errors import CallerGone, MalformedBody, ModelFailure
-from service.judge import Asked, small
+from service.instances import Asked
+from service.judge import small
 from service.warmup import Patient
 
 pytestmark = pytest.mark.anyio

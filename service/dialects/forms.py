@@ -16,7 +16,8 @@ from pydantic_core import from_json
 
 from service.errors import InvalidRows, MalformedBody, TooLarge
 from service.extent import narrow
-from service.judge import Instances, Judge
+from service.instances import Instances
+from service.judge import Judge
 from service.protocol import MAX_ROWS
 from service.spec import ModelSpec
 from service.tensors import Pointer, from_columns, from_matrix

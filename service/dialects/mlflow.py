@@ -25,7 +25,8 @@ from service.engine import Read
 from service.errors import MalformedBody
 from service.exchange import State, exchange
 from service.inference import Raw
-from service.judge import Asked, Instances, Judge
+from service.instances import Asked, Instances
+from service.judge import Judge
 from service.openapi import CSV, JSON
 from service.problems import Problem
 from service.requests import media_type

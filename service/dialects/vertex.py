@@ -17,7 +17,8 @@ from service.dialects.mlflow import invoke
 from service.dialects.tensorflow_serving.bodies import predictions
 from service.engine import Read
 from service.inference import Raw
-from service.judge import Asked, Judge
+from service.instances import Asked
+from service.judge import Judge
 from service.openapi import JSON
 from service.routes import answering_head
 from service.settings import Settings

@@ -17,7 +17,8 @@ from service.dialects.open_inference.protocol import InferRequest, Input, Parame
 from service.errors import MalformedBody
 from service.extent import narrow
 from service.inference import Raw
-from service.judge import Asked, Instances, Judge
+from service.instances import Asked, Instances
+from service.judge import Judge
 from service.registry import Servable
 from service.spec import ModelSpec
 from service.tasks import Outputs

@@ -10,7 +10,8 @@ from pydantic_core import to_json
 from service.dialects.forms import filled, from_inputs, from_instances, named, one_of, parsed
 from service.errors import MalformedBody
 from service.inference import Raw
-from service.judge import Asked, Judge
+from service.instances import Asked
+from service.judge import Judge
 from service.registry import Servable
 from service.spec import ModelSpec
 from service.tasks import Binary, Outputs

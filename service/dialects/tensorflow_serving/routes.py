@@ -22,7 +22,8 @@ from service.dialects.tensorflow_serving.bodies import classes, read_examples, r
 from service.dialects.tensorflow_serving.descriptions import metadata, status
 from service.errors import MalformedBody
 from service.exchange import exchange
-from service.judge import Asked, Judge
+from service.instances import Asked
+from service.judge import Judge
 from service.openapi import JSON
 from service.problems import Problem
 from service.registry import Registry
