@@ -15,12 +15,13 @@ from typing import Annotated, Self
 from pydantic import Field, ValidationError
 
 from service.applicability import Applicability, Seen
+from service.conformal import COVERAGES, Critical
 from service.errors import ArtifactRejected
 from service.features import Feature
 from service.files import names, plain
 from service.quality import Part, Quality
 from service.spec import DISTANCE, ModelSpec
-from service.tasks import COVERAGES, Critical, Output
+from service.tasks import Output
 
 MANIFEST = "manifest.json"
 REQUIRED_FILES = ("saved_model.pb", "card.md")
@@ -119,7 +120,7 @@ class Manifest(Part):
     """The whole of manifest.json.
 
     `prior` is the share of each class, or value, in the training table: what the trivial baseline answers
-    from. `critical` has the critical values (`tasks.Critical`) by coverage, such as "0.9"; it is empty
+    from. `critical` has the critical values (`conformal.Critical`) by coverage, such as "0.9"; it is empty
     where the task has neither intervals nor sets.
     """
 

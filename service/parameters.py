@@ -11,10 +11,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetPydanticSchema, create_model
 from pydantic_core import core_schema
 
+from service.conformal import COVERAGES
 from service.errors import MalformedBody, Violation
 from service.features import number
 from service.spec import ModelSpec
-from service.tasks import COVERAGES
 
 DEFAULT_COVERAGE = 0.9
 MAX_POINTS = 200

@@ -12,9 +12,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, create_model
+from pydantic import Field, create_model
 from pydantic_core import to_json
 
+from service.conformal import MOST_CLASSES, Critical, Interval, set_field, set_of, sets_of
 from service.features import Feature, Value
 from service.wording import Fields
 
@@ -31,34 +32,6 @@ class Output:
     name: str
     meaning: str
     width: int = 0
-
-
-# A set of classes is held as the bits of an int64.
-MOST_CLASSES = 62
-BITS = 1 << np.arange(MOST_CLASSES)
-# The coverages that a request may ask for, and that every artifact has critical values for.
-COVERAGES = (0.8, 0.9, 0.95)
-
-
-@dataclass(frozen=True)
-class Critical:
-    """The critical values with which intervals or sets cover the truth at `coverage` of new rows.
-
-    `values` are those of conformal prediction (Lei et al. 2018, doi:10.1080/01621459.2017.1307116): for
-    classes, the probability from which on each class is in the set; for a real number, how many standard
-    deviations of the row's own distribution the interval reaches to either side.
-    """
-
-    coverage: float
-    values: Sequence[float]
-
-
-class Interval(BaseModel):
-    """Where the true value lies, for the coverage's share of new rows like those of the training table."""
-
-    low: float
-    high: float
-    coverage: float
 
 
 @dataclass(frozen=True)
@@ -117,7 +90,7 @@ class Binary:
         if self.complement:
             answers[self.complement] = outputs[self.complement]
         if self.sets and critical:
-            answers["prediction_set"] = _sets(classes, self.shares(target, outputs), critical)
+            answers["prediction_set"] = sets_of(classes, self.shares(target, outputs), critical)
         return answers
 
     def answer(self, target: Feature, row: Mapping[str, Any], critical: Critical | None) -> dict[str, Any]:
@@ -127,7 +100,7 @@ class Binary:
         if self.complement:
             answer[self.complement] = row[self.complement]
         if self.sets and critical:
-            answer["prediction_set"] = _set(classes, (1 - event, event), critical)
+            answer["prediction_set"] = set_of(classes, (1 - event, event), critical)
         return answer
 
     def shares(self, target: Feature, outputs: Outputs) -> NDArray[np.float64]:
@@ -151,7 +124,7 @@ class Binary:
             " value is missing where hardly any row of its class is given so low a probability",
             None: None,
         }[self.sets]
-        return fields | (_set_field(outcome, covered) if covered else {})
+        return fields | (set_field(outcome, covered) if covered else {})
 
     def trivial(self, target: Feature, prior: Sequence[float], rows: int) -> Outputs:
         """The outputs of a model that answers the training prevalence, `prior[1]`, to every row."""
@@ -310,7 +283,7 @@ class Multiclass:
             mean: outputs[mean],
         }
         if critical:
-            answers["prediction_set"] = _sets(self.classes, shares, critical)
+            answers["prediction_set"] = sets_of(self.classes, shares, critical)
         return answers
 
     def answer(self, target: Feature, row: Mapping[str, Any], critical: Critical | None) -> dict[str, Any]:
@@ -322,7 +295,7 @@ class Multiclass:
             mean: row[mean],
         }
         if critical:
-            answer["prediction_set"] = _set(self.classes, shares, critical)
+            answer["prediction_set"] = set_of(self.classes, shares, critical)
         return answer
 
     def shares(self, target: Feature, outputs: Outputs) -> NDArray[np.float64]:
@@ -338,7 +311,7 @@ class Multiclass:
             target.name: (Literal[self.classes], Field(description=f"the most probable {target.name}")),
             probabilities.name: (per_class, Field(description=probabilities.meaning)),
             mean.name: (float, Field(description=mean.meaning)),
-            **_set_field(Literal[self.classes], "the coverage's share of all rows, on average"),
+            **set_field(Literal[self.classes], "the coverage's share of all rows, on average"),
         }
 
     def trivial(self, target: Feature, prior: Sequence[float], rows: int) -> Outputs:
@@ -358,30 +331,3 @@ def _texts(labels: Sequence[Value], places: NDArray[Any]) -> list[bytes]:
     listed = places.tolist()
     texts = {place: to_json(labels[place]) for place in set(listed)}
     return [texts[place] for place in listed]
-
-
-def _sets(labels: Sequence[Value], shares: NDArray[Any], critical: Critical) -> list[bytes]:
-    """The lists, as JSON, of the labels whose share, of (n, classes), reaches their critical value."""
-    reached = shares >= np.asarray(critical.values, np.float64)
-    # A set as the bits of a number: there are few different ones.
-    numbers = (reached @ BITS[: len(labels)]).tolist()
-    listed = {
-        number: to_json([label for place, label in enumerate(labels) if number >> place & 1])
-        for number in set(numbers)
-    }
-    return [listed[number] for number in numbers]
-
-
-def _set(labels: Sequence[Value], shares: Sequence[float], critical: Critical) -> list[Value]:
-    """The labels whose share reaches its critical value."""
-    return [
-        label for label, share, least in zip(labels, shares, critical.values, strict=True) if share >= least
-    ]
-
-
-def _set_field(label: Any, covered: str) -> dict[str, Any]:
-    meaning = (
-        f"the values that the row is not unusual for: holds the true one for {covered}. Empty where the row"
-        " is unusual for every value"
-    )
-    return {"prediction_set": (list[label] | None, Field(default=None, description=meaning))}

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from service.conformal import COVERAGES
 from service.features import Matrix
 from service.manifest import REQUIRED_FILES, Column, GraphOutput, Manifest, threshold_of
 from service.spec import DISTANCE, ModelSpec
-from service.tasks import COVERAGES, Binary, Multiclass, Outputs
+from service.tasks import Binary, Multiclass, Outputs
 
 DRAWINGS = {"calibration.png": b"\x89PNG of arithmetic", "confusion.svg": b"<svg/>"}
 

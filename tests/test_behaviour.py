@@ -6,10 +6,10 @@ import pytest
 from rows import changed, document
 from servers import client_of
 from service.app import create_app
+from service.conformal import COVERAGES
 from service.models import MODELS
 from service.registry import Registry
 from service.settings import Settings
-from service.tasks import COVERAGES
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 
 from rows import document, needed, refused
 from service.actions import NAMES, actions
+from service.conformal import COVERAGES
 from service.models import MODELS
 from service.spec import ModelSpec
-from service.tasks import COVERAGES
 
 pytestmark = pytest.mark.anyio
 

@@ -11,8 +11,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from service.conformal import COVERAGES
 from service.features import Feature
-from service.tasks import COVERAGES, Binary, Multiclass, Outputs, Regression, Task
+from service.tasks import Binary, Multiclass, Outputs, Regression, Task
 
 Doubles = NDArray[np.float64]
 # Shares of 0 have no logarithm; float32 knows none between this and 0 that matters.
@@ -77,7 +78,7 @@ def apply(shares: Doubles, slope: float, shift: Sequence[float]) -> Doubles:
 def critical_values(
     task: Task, target: Feature, outputs: Outputs, targets: Doubles
 ) -> dict[str, list[float]]:
-    """Return the critical values by coverage (`tasks.Critical`), {} where the task has none.
+    """Return the critical values by coverage (`conformal.Critical`), {} where the task has none.
 
     From `outputs` for n rows, each by learners that had not seen it, with their true codes (n,): what
     cross-conformal prediction does (Vovk 2015, doi:10.1007/s10472-013-9368-4), for a network that is then

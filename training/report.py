@@ -23,11 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from service.conformal import COVERAGES, Critical
 from service.metrics import evaluate, row_losses
 from service.models import MODELS
 from service.quality import Covered, Figure, Quality, Study
 from service.spec import ModelSpec
-from service.tasks import COVERAGES, Critical, Outputs, Regression
+from service.tasks import Outputs, Regression
 from training import aims, card
 from training.classical import CLASSICAL
 from training.fit import Recipe, labels, places

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from service.conformal import COVERAGES, Critical
 from service.models import MODELS
-from service.tasks import COVERAGES, Critical
 from training.calibration import (
     PULL,
     Calibration,

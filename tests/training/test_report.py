@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from service.conformal import Critical
 from service.metrics import evaluate
 from service.models import MODELS
 from service.quality import Figure, Quality
-from service.tasks import Critical
 from training import report
 from training.fit import labels, named, prior
 from training.recipes import RECIPES
