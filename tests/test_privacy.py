@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from service.models import MODELS
-from training.kernel import PANEL
+from training.kernel import BLOCK, PANEL
 from training.table import read
 
 ARTIFACTS = Path(__file__).parent.parent / "artifacts"
@@ -55,7 +55,9 @@ def test_the_wine_artifacts_would_fail_this() -> None:
     """The same search finds wines in the kernel machine: it can find what it looks for."""
     home = max((ARTIFACTS / "wine_quality").iterdir(), key=lambda path: int(path.name))
     checkpoint = tf.train.load_checkpoint(str(home / "variables" / "variables"))
-    shapes = checkpoint.get_variable_to_shape_map().values()
+    shapes = checkpoint.get_variable_to_shape_map()
     distinct = len(read(MODELS["wine_quality"]).distinct())
+    columns = [shape[1] for name, shape in shapes.items() if "/machine/columns/" in name]
 
-    assert any(distinct + -distinct % PANEL in shape for shape in shapes)
+    assert max(columns) == BLOCK
+    assert sum(columns) == distinct + -distinct % PANEL

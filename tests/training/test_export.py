@@ -343,7 +343,7 @@ def test_training_rows_would_be_found(artifacts, fitted, small):
     z = network.encoding(tf.constant(table.matrix)).numpy()[:, machine.places]
     place = (
         np.pad(z, [(0, 0), (0, 1)])
-        @ machine.machine.transform.numpy()[:, : machine.machine.columns.shape[0] - 1]
+        @ machine.machine.transform.numpy()[:, : machine.machine.columns[0].shape[0] - 1]
     )
     squares = (place**2).sum(axis=1, keepdims=True)
     forms = [np.hstack([-2 * place[:, :-1], squares, np.ones_like(squares)])]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.kernel import LEAST, Kernel, KernelMachine, LowRank, Sparse, fit
+from training.kernel import LEAST, PANEL, Kernel, KernelMachine, LowRank, Sparse, fit
 
 KERNEL = Kernel(reach=0.3)
 
@@ -37,6 +37,19 @@ def test_fitted_rows_get_what_the_formula_says_at_a_distance_of_nothing(fitted):
     asked = rows.astype(np.float32)
     answered = KernelMachine(machine)(tf.constant(asked)).numpy()
     np.testing.assert_allclose(answered, shares_by_formula(machine, asked.astype(np.float64)), atol=2e-5)
+
+
+def test_blocks_of_centres_together_get_what_the_formula_says(fitted, monkeypatch):
+    """Of 301 centres, filled up to 312, three blocks of 96 and one of 24."""
+    _, machine = fitted
+    monkeypatch.setattr("training.kernel.BLOCK", 4 * PANEL)
+    graph = KernelMachine(machine)
+    asked = np.random.default_rng(2).normal(size=(50, 5)).astype(np.float32)
+
+    assert [columns.shape[1] for columns in graph.columns] == [96, 96, 96, 24]
+    np.testing.assert_allclose(
+        graph(tf.constant(asked)).numpy(), shares_by_formula(machine, asked.astype(np.float64)), atol=2e-6
+    )
 
 
 def test_the_slope_is_the_derivative_by_the_squared_distance():
