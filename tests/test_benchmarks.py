@@ -1,0 +1,52 @@
+"""What the benchmarks refuse to do, so that no figure is of something else."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from benchmarks.process import Server
+from servers import ROOT
+
+
+class Answering(BaseHTTPRequestHandler):
+    """Answers everything with 200, as what was left running from another benchmark would."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def left_running() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Answering) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_server_that_answers_already_is_not_measured(left_running: str, tmp_path: Path) -> None:
+    """Its requests would be counted for the one that cannot have the port."""
+    with pytest.raises(SystemExit, match="end that first"):
+        Server(["http.server", "--help"], left_running, [0], {}, tmp_path / "log")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("turns", ["0", "-1", "many"])
+def test_overload_without_a_turn_is_refused(turns: str) -> None:
+    """A median of none is no figure: said at once, before a server starts."""
+    command = [sys.executable, "-m", "benchmarks.overload", "--turns", turns]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+    assert run.returncode == 2
+    assert "argument --turns: invalid positive value" in run.stderr
