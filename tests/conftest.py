@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from keyrings import Keyring
 
 from mean_servable import MeanServable
 from rows import document
@@ -90,3 +91,8 @@ def post(client: httpx.AsyncClient, spec: ModelSpec, action: str) -> Callable[..
         return await client.post(url, content=body, headers={"content-type": media})
 
     return send
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> Keyring:
+    return Keyring(tmp_path / "keys.json")

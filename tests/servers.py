@@ -1,4 +1,4 @@
-"""Two ways to reach the service: the app in process, and a real process on a real socket."""
+"""Ways to the service: the app in process, a real process on a real socket, a start that ends at once."""
 
 import os
 import re
@@ -13,7 +13,9 @@ from pathlib import Path
 from threading import Thread
 
 import httpx
+import pytest
 
+from service.__main__ import _check, _settings
 from service.app import Service
 from service.manifest import Manifest
 
@@ -102,3 +104,15 @@ class Server:
         self._rest.join()
         if self.process.stderr:
             self.process.stderr.close()
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    """The one line that a start with these options ends with, and with exit code 2."""
+    with pytest.raises(SystemExit) as ended:
+        _check(_settings(options))
+    line = capsys.readouterr().err
+
+    assert ended.value.code == 2
+    assert line.startswith("error: ")
+    assert line.count("\n") == 1
+    return line

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from keyrings import Keyring
 from servables import GATE, Held, Picky
-from test_security import Keyring
 
 from mean_servable import MeanServable
 from servers import client_of

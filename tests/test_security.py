@@ -3,31 +3,22 @@
 import logging
 import os
 import shutil
-import ssl
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import httpx
 import pytest
-import trustme
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    PrivateFormat,
-    load_pem_private_key,
-)
+from keyrings import Keyring
 from starlette.types import Receive, Scope, Send
 
 from mean_servable import MeanServable
 from rows import PROBLEM, refused
-from servers import ROOT, TIMEOUT_S, Server, client_of
+from servers import ROOT, TIMEOUT_S, Server, client_of, refusal
 from service import keys
-from service.__main__ import _check, _settings
 from service.app import Service, create_app
 from service.dialects import DIALECTS
 from service.models import MODELS
@@ -43,31 +34,6 @@ GATE = {"instances": [{"x1": 1, "x2": 1}]}
 LABELLED = GATE | {"targets": [1]}
 GUARDED = ("GET", "/models"), ("GET", "/metrics"), ("GET", "/models/and_gate/card"), ("GET", "/nowhere")
 DOCUMENTS = "/", "/docs", "/openapi.json", "/static-offline-docs/swagger-ui.css"
-
-
-class Keyring:
-    """A file with a key for each scope, and one with none."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self._keys: dict[str, str] = {}
-        self.entries = [self._new(scope) for scope in keys.SCOPES] + [self._new("reader")]
-        keys.write(file, self.entries)
-
-    def _new(self, name: str) -> keys.Entry:
-        self._keys[name], entry = keys.new(name, [scope for scope in keys.SCOPES if scope == name])
-        return entry
-
-    def bearer(self, name: str) -> dict[str, str]:
-        return {"authorization": f"Bearer {self._keys[name]}"}
-
-    def key(self, name: str) -> str:
-        return self._keys[name]
-
-
-@pytest.fixture
-def ring(tmp_path: Path) -> Keyring:
-    return Keyring(tmp_path / "keys.json")
 
 
 @pytest.fixture
@@ -339,81 +305,6 @@ async def test_what_says_how_long_it_lasts_is_left_to_say_so() -> None:
     assert answer.headers["x-frame-options"] == "DENY"
 
 
-PAGE = "https://clinic.example"
-PREFLIGHT = {
-    "origin": PAGE,
-    "access-control-request-method": "POST",
-    "access-control-request-headers": "authorization,content-type",
-}
-
-
-async def test_a_page_that_is_listed_may_ask(ring: Keyring, registry: Registry) -> None:
-    """A preflight needs no key; the answer to the key's request, and a refusal, can be read by the page."""
-    settings = Settings(api_keys_file=ring.file, cors_origins=f"{PAGE},https://other.example")
-    gate = "/models/and_gate/predict"
-    async with client_of(create_app(settings, registry)) as client:
-        asked = await client.options(gate, headers=PREFLIGHT)
-        answered = await client.post(gate, json=GATE, headers={"origin": PAGE} | ring.bearer("predict"))
-        refusal = await client.post(gate, json=GATE, headers={"origin": PAGE})
-        strange = await client.post(gate, json=GATE, headers={"origin": "https://evil.example"})
-        elsewhere = await client.options(gate, headers=PREFLIGHT | {"origin": "https://evil.example"})
-
-    assert [asked.status_code, answered.status_code, refusal.status_code] == [200, 200, 401]
-    for answer in (asked, answered, refusal):
-        assert answer.headers["access-control-allow-origin"] == PAGE
-        assert answer.headers["x-frame-options"] == "DENY"
-    assert "Authorization" in asked.headers["access-control-allow-headers"]
-    assert "Retry-After" in answered.headers["access-control-expose-headers"]
-    for answer in (strange, elsewhere):
-        assert "access-control-allow-origin" not in answer.headers
-    assert refused(elsewhere, 400)["type"] == "urn:problem:page-refused"
-    assert "POST" in elsewhere.headers["access-control-allow-methods"]
-    assert "evil" not in elsewhere.text
-
-
-async def test_a_page_may_speak_the_dialects(registry: Registry) -> None:
-    """Their own headers pass: the model of /invocations, and where the JSON of a binary body ends."""
-    headers = "X-Model, Inference-Header-Content-Length"
-    async with client_of(create_app(Settings(cors_origins=PAGE), registry)) as client:
-        for path in ("/invocations", "/v2/models/and_gate/infer"):
-            asked = await client.options(
-                path, headers=PREFLIGHT | {"access-control-request-headers": headers}
-            )
-            answered = await client.post(path, headers={"origin": PAGE})
-
-            assert asked.status_code == 200, asked.text
-            assert "Inference-Header-Content-Length" in answered.headers["access-control-expose-headers"]
-
-
-async def test_no_page_may_ask_by_default(client: httpx.AsyncClient) -> None:
-    """No header of CORS at all, and a preflight is an OPTIONS that no route has."""
-    for answer in (
-        await client.options("/models/and_gate/predict", headers=PREFLIGHT),
-        await client.post("/models/and_gate/predict", json=GATE, headers={"origin": PAGE}),
-    ):
-        assert not [name for name in answer.headers if name.startswith("access-control")]
-
-
-@pytest.mark.parametrize(
-    ("origins", "right"),
-    [
-        ("*", True),
-        ("https://a.example,http://b.example:8080", True),
-        ("https://a.example/", False),
-        ("a.example", False),
-        ("https://a.example, https://b.example", False),
-        ("https://a.example,", False),
-    ],
-)
-def test_origins_are_what_browsers_send(origins: str, right: bool) -> None:
-    """A slash too many would never match: it ends the start instead."""
-    if right:
-        assert Settings(cors_origins=origins).cors_origins == origins
-        return
-    with pytest.raises(ValueError, match="origins, separated by commas"):
-        Settings(cors_origins=origins)
-
-
 def test_nothing_stands_before_the_routes_that_is_not_asked_for(tmp_path: Path) -> None:
     """Without keys, rates and origins a request meets the limits, and then the shortcuts at once."""
     app = create_app(Settings())
@@ -482,18 +373,6 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=TIMEOUT_S,
     )
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *options: str) -> str:
-    """The one line that a start with these options ends with, and with exit code 2."""
-    with pytest.raises(SystemExit) as ended:
-        _check(_settings(options))
-    line = capsys.readouterr().err
-
-    assert ended.value.code == 2
-    assert line.startswith("error: ")
-    assert line.count("\n") == 1
-    return line
 
 
 @pytest.mark.parametrize("content", [None, "MARKER", '[{"MARKER": 1}]'])
@@ -614,101 +493,3 @@ def test_no_key_is_in_the_log_the_metrics_or_an_answer(process: tuple[Server, Ke
         assert secret not in text
     for entry in ring.entries:
         assert entry.sha256 not in text
-
-
-class Authority:
-    """A certificate authority of its own, and the files of a server's certificate that it signed."""
-
-    def __init__(self, home: Path) -> None:
-        self._authority = trustme.CA()
-        self.certificate, self.key = self._signed(home, "server")
-        _, self.other_key = self._signed(home, "other")
-
-    def _signed(self, home: Path, name: str) -> tuple[Path, Path]:
-        signed = self._authority.issue_cert("127.0.0.1")
-        certificate, key = home / f"{name}.pem", home / f"{name}.key"
-        for part in signed.cert_chain_pems:
-            part.write_to_path(certificate, append=True)
-        signed.private_key_pem.write_to_path(key)
-        return certificate, key
-
-    def trusting(self, newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED) -> ssl.SSLContext:
-        """What a client checks with that knows the authority."""
-        context = ssl.create_default_context()
-        self._authority.configure_trust(context)
-        context.minimum_version, context.maximum_version = ssl.TLSVersion.MINIMUM_SUPPORTED, newest
-        return context
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.mark.slow
-def test_a_process_answers_over_tls_whoever_knows_its_authority(authority: Authority, tmp_path: Path) -> None:
-    """The certificate is checked; large bodies pass both ways; browsers are told to come back by TLS only."""
-    shutil.copytree(ROOT / "artifacts/and_gate", tmp_path / "and_gate")
-    files = ["--tls-certificate", str(authority.certificate), "--tls-key", str(authority.key)]
-    many = {"instances": GATE["instances"] * 20_000}
-    with Server(*files, "--artifacts", str(tmp_path)) as server:
-        assert server.url.startswith("https://")
-        with httpx.Client(base_url=server.url, verify=authority.trusting(), timeout=30) as client:
-            answers = [client.get("/health/live"), client.post("/models/and_gate/predict", json=GATE)]
-            answers += [client.get("/nowhere"), client.post("/models/and_gate/predict", json=many)]
-        with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-            httpx.get(server.url)
-        with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
-            httpx.get(server.url.replace("https", "http"))
-        with (
-            warnings.catch_warnings(action="ignore", category=DeprecationWarning),
-            pytest.raises(httpx.ConnectError),
-        ):
-            httpx.get(server.url, verify=authority.trusting(ssl.TLSVersion.TLSv1_1))
-        assert server.stop() == 0
-
-    assert [answer.status_code for answer in answers] == [200, 200, 404, 200]
-    assert len(answers[-1].json()["predictions"]) == 20_000
-    for answer in answers:
-        assert answer.headers["strict-transport-security"] == "max-age=31536000"
-
-
-@pytest.mark.parametrize(
-    ("certificate", "key", "said"),
-    [
-        ("certificate", None, "error: tls_key: "),
-        (None, "key", "error: tls_key: "),
-        ("certificate", "other_key", "error: tls_certificate and tls_key "),
-        ("key", "certificate", "error: tls_certificate and tls_key "),
-        ("certificate", "nowhere", "error: tls_key: "),
-        ("nowhere", "key", "error: tls_certificate: "),
-    ],
-)
-def test_a_certificate_without_its_key_ends_the_start(
-    authority: Authority,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    certificate: str | None,
-    key: str | None,
-    said: str,
-) -> None:
-    """One alone, another's, the wrong way round, or not there."""
-    options = [
-        f"--tls-{name}={getattr(authority, file, tmp_path / 'nowhere')}"
-        for name, file in (("certificate", certificate), ("key", key))
-        if file
-    ]
-
-    assert refusal(capsys, *options).startswith(said)
-
-
-def test_a_key_with_a_password_ends_the_start(
-    authority: Authority, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """OpenSSL would ask for it on a terminal, and a service has none."""
-    key = load_pem_private_key(authority.key.read_bytes(), None)
-    locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password"))
-    (tmp_path / "locked.key").write_bytes(locked)
-    options = ["--tls-certificate", str(authority.certificate), "--tls-key", str(tmp_path / "locked.key")]
-
-    assert "without a password" in refusal(capsys, *options)
