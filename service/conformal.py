@@ -1,7 +1,8 @@
-"""Sets and intervals that hold the truth for a promised share of new rows: conformal prediction's.
+"""What holds the truth for a promised share of new rows, by conformal prediction: sets and intervals.
 
-What training found on rows that the learners had not seen, the critical values, meets a row's answer here.
-Knows the values of features and pydantic; knows no task, and nothing of HTTP, TensorFlow or files.
+A set is what the critical values, which training found on rows that the learners had not seen, leave of the
+labels; how an interval is drawn from them is the task's to say. Knows the values of features; knows no task,
+and nothing of HTTP, TensorFlow or files.
 """
 
 from collections.abc import Sequence

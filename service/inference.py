@@ -28,11 +28,9 @@ from service.wording import Fields, listed, with_first, with_last, worded
 
 # An explanation costs as much as some hundred predictions: of a wine, 2 to 3 ms.
 MAX_EXPLAINED = 250
-# Rows of one call. It bounds memory, and how long a call stops the loop: a kernel machine holds a distance to
-# each of its centres for each row and takes ten to twenty microseconds, its wording 2. Of 128 rows at a time
-# a cheap graph takes twice as long or more, a kernel machine's no longer; with 1,600 rows its distances are
-# beyond what `servable.keep_buffers` keeps, and it takes more than twice as long. An explanation takes a row
-# along 128 nodes.
+# Rows of one call. It bounds memory, and how long a call stops the loop: a row of a kernel machine takes ten
+# to twenty microseconds, its wording 2. Of 128 rows at a time a cheap graph takes twice as long or more. An
+# explanation takes a row along 128 nodes.
 CALL_ROWS = 640
 EXPLAINED_ROWS = 2
 ANSWERS = "answers"

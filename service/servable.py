@@ -181,7 +181,7 @@ class SavedModelServable:
         ]
 
     def _explain_differences(self) -> list[str]:
-        # Two show names and shapes; for all of them a kernel machine would hold 60 MB, several times over.
+        # Two show names and shapes; each costs as much as some hundred predictions.
         golden = np.asarray(self.manifest.golden.inputs[:2], np.float32)
         outputs = self.explain(golden)
         rows, width = golden.shape

@@ -1,6 +1,5 @@
 """What the benchmarks refuse to do, so that no figure is of something else."""
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -9,8 +8,8 @@ from threading import Thread
 
 import pytest
 
+from benchmarks import overload
 from benchmarks.process import Server
-from servers import ROOT
 
 
 class Answering(BaseHTTPRequestHandler):
@@ -43,10 +42,14 @@ def test_a_server_that_answers_already_is_not_measured(left_running: str, tmp_pa
 
 
 @pytest.mark.parametrize("turns", ["0", "-1", "many"])
-def test_overload_without_a_turn_is_refused(turns: str) -> None:
+def test_overload_without_a_turn_is_refused(
+    turns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A median of none is no figure: said at once, before a server starts."""
-    command = [sys.executable, "-m", "benchmarks.overload", "--turns", turns]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    monkeypatch.setattr(sys, "argv", ["overload", "--turns", turns])
+    monkeypatch.setattr(overload, "measure", lambda *_: pytest.fail("it would be measured"))
 
-    assert run.returncode == 2
-    assert "argument --turns: invalid positive value" in run.stderr
+    with pytest.raises(SystemExit, match="2"):
+        overload.main()
+
+    assert "argument --turns: invalid positive value" in capsys.readouterr().err

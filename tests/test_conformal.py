@@ -1,4 +1,4 @@
-"""What a set or an interval holds, given its critical values: a row by itself, and many at once."""
+"""What sets and intervals of the tasks hold, given critical values: a row by itself, and many at once."""
 
 from dataclasses import replace
 

@@ -52,12 +52,12 @@ def test_no_file_holds_a_patients_row(folder: Path) -> None:
 
 
 def test_the_wine_artifacts_would_fail_this() -> None:
-    """The same search finds wines in the kernel machine: it can find what it looks for."""
+    """The bound that patients' variables keep is broken by wines: their centres stand there, in blocks."""
     home = max((ARTIFACTS / "wine_quality").iterdir(), key=lambda path: int(path.name))
     checkpoint = tf.train.load_checkpoint(str(home / "variables" / "variables"))
     shapes = checkpoint.get_variable_to_shape_map()
     distinct = len(read(MODELS["wine_quality"]).distinct())
     columns = [shape[1] for name, shape in shapes.items() if "/machine/columns/" in name]
 
-    assert max(columns) == BLOCK
+    assert max(columns) == BLOCK > 104
     assert sum(columns) == distinct + -distinct % PANEL

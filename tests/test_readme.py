@@ -22,7 +22,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 DIALECTS = (ROOT / "docs/dialects.md").read_text(encoding="utf-8")
 # A shell block that calls curl, and the JSON block that stands below it for its answer.
 REQUESTS = re.findall(
-    r"```sh\n(curl .*?)```\n+(?:[^`]*?```json\n(.*?)```)?", README + DIALECTS, flags=re.DOTALL
+    r"```(?:ba)?sh\n(curl .*?)```\n+(?:[^`]*?```json\n(.*?)```)?", README + DIALECTS, flags=re.DOTALL
 )
 # A client's own code.
 PROGRAMS = re.findall(r"```python\n(.*?)```", DIALECTS, flags=re.DOTALL)

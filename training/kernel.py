@@ -19,8 +19,9 @@ Doubles = NDArray[np.float64]
 LEAST = 0.002
 # Columns of a product that TensorFlow computes alike whatever the number of rows: three registers of eight.
 PANEL = 24
-# Centres of one product. What 64 rows have to so many, 450 kB, is still in the processor's cache when the
-# next operation reads it; smaller blocks would be more operations for a lone row.
+# Centres of one product. Each operation reads what the one before it wrote, of 640 rows 4.5 MB of a block and
+# 13.6 of all the grades' centres: in blocks such a call takes nine tenths of the time. Smaller ones gave no
+# more, and are more operations for a lone row (benchmarks/NOTES.md).
 BLOCK = 74 * PANEL
 # Where the centres stand that are filled up, squared, in units of the reach. They have no coefficients.
 FAR = 1e6
