@@ -29,9 +29,9 @@ def test_the_memory_of_a_version_that_nobody_holds_is_returned() -> None:
     folder = max((ARTIFACTS / "wine_grade").iterdir(), key=lambda path: int(path.name))
     resident = printed(LOADINGS, str(folder))
 
-    # The second is loaded while the first one's buffers are on their way back.
+    # Between two of them 40 MB of freed buffers may be on their way back, or not: highest with highest.
     assert len(resident) == 8
-    assert max(resident[2:]) - resident[1] < 15
+    assert max(resident[4:]) - max(resident[:4]) < 15
 
 
 THREADS = """
