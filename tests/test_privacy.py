@@ -11,6 +11,9 @@ from training.kernel import BLOCK, PANEL
 from training.table import read
 
 ARTIFACTS = Path(__file__).parent.parent / "artifacts"
+# The largest dimension of the patients' variables: 101 percentiles between two flat steps, the first of which
+# stands there twice.
+LONGEST = 104
 SURVIVAL = MODELS["survival"]
 
 
@@ -31,14 +34,11 @@ def variables(folder: Path) -> dict[str, np.ndarray]:
 
 
 def test_no_variable_has_a_row_for_each_patient(variables: dict[str, np.ndarray]) -> None:
-    """Nothing grows with the table: every dimension is that of columns, bins, units or percentiles.
-
-    The largest is that of 101 percentiles between two flat steps, the first of which stands there twice.
-    """
+    """Nothing grows with the table: every dimension is that of columns, bins, units or percentiles."""
     patients = len(read(SURVIVAL))
 
     assert variables
-    assert all(max(values.shape, default=0) <= 104 < patients for values in variables.values())
+    assert all(max(values.shape, default=0) <= LONGEST < patients for values in variables.values())
 
 
 def test_no_file_holds_a_patients_row(folder: Path) -> None:
@@ -59,5 +59,5 @@ def test_the_wine_artifacts_would_fail_this() -> None:
     distinct = len(read(MODELS["wine_quality"]).distinct())
     columns = [shape[1] for name, shape in shapes.items() if "/machine/columns/" in name]
 
-    assert max(columns) == BLOCK > 104
+    assert max(columns) == BLOCK > LONGEST
     assert sum(columns) == distinct + -distinct % PANEL

@@ -1,7 +1,8 @@
-"""How often one caller may ask: windows, stores, and whose an address is."""
+"""How often one caller may ask: windows, stores, whose an address is, and what clients are told."""
 
 import asyncio
 import logging
+import os
 import shutil
 import socket
 import subprocess
@@ -9,15 +10,22 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+from keyrings import Keyring
 from limits.aio.storage import Storage
 
-from servers import TIMEOUT_S
+from rows import refused
+from servers import ROOT, TIMEOUT_S, client_of
+from service.app import create_app
 from service.errors import Misconfigured, RateExceeded
 from service.rates import ALONE_S, SILENCE_S, Rate, Windows, network, store
+from service.registry import Registry
 from service.settings import Settings
 
 pytestmark = pytest.mark.anyio
+
+GATE = {"instances": [{"x1": 1, "x2": 1}]}
 
 
 class Clock:
@@ -204,3 +212,66 @@ def test_a_wrong_rate_or_store_is_refused(wrong: dict[str, str]) -> None:
     """With what may stand there."""
     with pytest.raises(ValueError, match="give "):
         Settings(**wrong)
+
+
+async def test_a_keys_name_has_a_rate_of_its_own(ring: Keyring, registry: Registry) -> None:
+    """429 with the seconds to wait; another name, and health, are not refused for it."""
+    settings = Settings(api_keys_file=ring.file, rate_limit="3/hour")
+    async with client_of(create_app(settings, registry)) as client:
+        for _ in range(3):
+            assert (await client.get("/models", headers=ring.bearer("reader"))).status_code == 200
+        answer = await client.get("/models", headers=ring.bearer("reader"))
+        other = await client.get("/models", headers=ring.bearer("admin"))
+        health = [await client.get("/health/live") for _ in range(5)]
+
+    refused(answer, 429)
+    assert answer.json()["type"] == "urn:problem:rate-exceeded"
+    assert 3500 < int(answer.headers["retry-after"]) <= 3600
+    assert [other.status_code, *(one.status_code for one in health)] == [200] * 6
+
+
+async def test_guesses_count_against_their_address(ring: Keyring, registry: Registry) -> None:
+    """Whatever they are; a key that is alive is answered from there all the while."""
+    settings = Settings(api_keys_file=ring.file, rate_limit="3/hour")
+    async with client_of(create_app(settings, registry)) as client:
+        answers = [
+            await client.get("/models", headers={"x-api-key": f"guess {number}"} if number else {})
+            for number in range(5)
+        ]
+        right = await client.get("/models", headers=ring.bearer("reader"))
+
+    assert [answer.status_code for answer in answers] == [401, 401, 401, 429, 429]
+    assert right.status_code == 200
+
+
+async def test_without_keys_the_rate_is_an_addresss(registry: Registry) -> None:
+    """By an action, a route and a path that is not there; a key that is sent makes nobody another."""
+    app = create_app(Settings(rate_limit="3/hour"), registry)
+
+    async def status(host: str, path: str) -> int:
+        transport = httpx.ASGITransport(app, client=(host, 1234))
+        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+            return (await client.post(path, json=GATE, headers={"x-api-key": path})).status_code
+
+    async with client_of(app):
+        paths = ["/models/and_gate/predict", "/models/and_gate/versions/1/predict", "/nowhere"]
+        assert [await status("192.0.2.1", path) for path in paths] == [200, 200, 404]
+        assert [await status("192.0.2.1", path) for path in paths] == [429, 429, 429]
+        assert await status("192.0.2.2", paths[0]) == 200
+        assert [await status(f"2001:db8::{low}", paths[0]) for low in range(4)] == [200, 200, 200, 429]
+
+
+def test_a_store_without_its_package_ends_the_start_with_what_to_install(tmp_path: Path) -> None:
+    """A Redis needs the package redis; here is a broken one in its place."""
+    (tmp_path / "redis.py").write_text("raise ImportError")
+    ended = subprocess.run(
+        [sys.executable, "-m", "service", "--rate-limit=1/hour", "--rate-limit-storage=redis://host"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+
+    assert ended.returncode == 2
+    assert "pip install redis" in ended.stderr

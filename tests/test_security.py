@@ -1,32 +1,26 @@
 """Who may ask for what, in process and over a real socket."""
 
 import logging
-import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import httpx
 import pytest
 from keyrings import Keyring
-from starlette.types import Receive, Scope, Send
 
-from mean_servable import MeanServable
 from rows import PROBLEM, refused
 from servers import ROOT, TIMEOUT_S, Server, client_of, refusal
 from service import keys
 from service.app import Service, create_app
 from service.dialects import DIALECTS
-from service.models import MODELS
 from service.registry import Registry
 from service.routes import Shortcuts
-from service.security import HEADERS, OPEN, needed, presented
+from service.security import OPEN, needed, presented
 from service.settings import Settings
-from service.telemetry import RequestLog, Telemetry
 
 pytestmark = pytest.mark.anyio
 
@@ -236,75 +230,6 @@ async def test_the_documents_need_no_key(locked: Service) -> None:
             refused(await client.post(path), 401)
 
 
-SAFE = {
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "x-frame-options": "DENY",
-    "cache-control": "no-store",
-}
-
-
-def test_every_answer_of_a_process_has_the_headers_and_names_no_server(
-    process: tuple[Server, Keyring],
-) -> None:
-    """200, 307, 401, 403, 404, 405, 413 and what FastAPI serves by itself; HSTS has no place without TLS."""
-    server, ring = process
-    gate = "/models/and_gate/predict"
-    with httpx.Client(base_url=server.url) as client:
-        answers = [
-            client.get("/health/live"),
-            client.get("/models"),
-            client.get("/"),
-            client.get("/docs"),
-            client.get("/static-offline-docs/swagger-ui.css"),
-            client.get("/nowhere", headers=ring.bearer("reader")),
-            client.get(gate, headers=ring.bearer("reader")),
-            client.post(gate, json=GATE, headers=ring.bearer("reader")),
-            client.post(gate, json=GATE, headers=ring.bearer("predict")),
-            client.post(gate, json="0" * 2_000_000, headers=ring.bearer("predict")),
-        ]
-
-    assert [answer.status_code for answer in answers] == [200, 401, 307, 200, 200, 404, 405, 403, 200, 413]
-    for answer in answers:
-        for name, value in SAFE.items():
-            assert answer.headers.get_list(name) == [value], (answer.url, name)
-        assert not {"server", "strict-transport-security"} & answer.headers.keys()
-        assert not [name for name in answer.headers if name.startswith("access-control")]
-
-
-async def test_a_failure_has_the_headers_too() -> None:
-    """500, by a route and by an action."""
-
-    class Broken(MeanServable):
-        def predict(self, matrix: object) -> NoReturn:
-            raise RuntimeError
-
-    registry = Registry(MODELS)
-    registry.add(Broken(MODELS["and_gate"]))
-    async with client_of(create_app(Settings(), registry)) as client:
-        for path in ("/models/and_gate/predict", "/models/and_gate/versions/1/predict"):
-            answer = await client.post(path, json=GATE)
-
-            assert answer.status_code == 500
-            assert SAFE.items() <= dict(answer.headers).items()
-
-
-async def test_what_says_how_long_it_lasts_is_left_to_say_so() -> None:
-    """`no-store` is for answers that say nothing of it."""
-
-    async def lasting(scope: Scope, receive: Receive, send: Send) -> None:
-        headers = [(b"cache-control", b"max-age=60")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b""})
-
-    transport = httpx.ASGITransport(RequestLog(lasting, Telemetry(), HEADERS))
-    async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
-        answer = await client.get("/")
-
-    assert answer.headers.get_list("cache-control") == ["max-age=60"]
-    assert answer.headers["x-frame-options"] == "DENY"
-
-
 def test_nothing_stands_before_the_routes_that_is_not_asked_for(tmp_path: Path) -> None:
     """Without keys, rates and origins a request meets the limits, and then the shortcuts at once."""
     app = create_app(Settings())
@@ -316,53 +241,6 @@ def test_a_header_holds_one_key() -> None:
     """The bearer token counts where both are sent."""
     assert presented([(b"x-api-key", b"other"), (b"authorization", b"Bearer one")]) == b"one"
     assert presented([(b"authorization", b"Bearer one"), (b"x-api-key", b"other")]) == b"one"
-
-
-async def test_a_keys_name_has_a_rate_of_its_own(ring: Keyring, registry: Registry) -> None:
-    """429 with the seconds to wait; another name, and health, are not refused for it."""
-    settings = Settings(api_keys_file=ring.file, rate_limit="3/hour")
-    async with client_of(create_app(settings, registry)) as client:
-        for _ in range(3):
-            assert (await client.get("/models", headers=ring.bearer("reader"))).status_code == 200
-        answer = await client.get("/models", headers=ring.bearer("reader"))
-        other = await client.get("/models", headers=ring.bearer("admin"))
-        health = [await client.get("/health/live") for _ in range(5)]
-
-    refused(answer, 429)
-    assert answer.json()["type"] == "urn:problem:rate-exceeded"
-    assert 3500 < int(answer.headers["retry-after"]) <= 3600
-    assert [other.status_code, *(one.status_code for one in health)] == [200] * 6
-
-
-async def test_guesses_count_against_their_address(ring: Keyring, registry: Registry) -> None:
-    """Whatever they are; a key that is alive is answered from there all the while."""
-    settings = Settings(api_keys_file=ring.file, rate_limit="3/hour")
-    async with client_of(create_app(settings, registry)) as client:
-        answers = [
-            await client.get("/models", headers={"x-api-key": f"guess {number}"} if number else {})
-            for number in range(5)
-        ]
-        right = await client.get("/models", headers=ring.bearer("reader"))
-
-    assert [answer.status_code for answer in answers] == [401, 401, 401, 429, 429]
-    assert right.status_code == 200
-
-
-async def test_without_keys_the_rate_is_an_addresss(registry: Registry) -> None:
-    """By an action, a route and a path that is not there; a key that is sent makes nobody another."""
-    app = create_app(Settings(rate_limit="3/hour"), registry)
-
-    async def status(host: str, path: str) -> int:
-        transport = httpx.ASGITransport(app, client=(host, 1234))
-        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
-            return (await client.post(path, json=GATE, headers={"x-api-key": path})).status_code
-
-    async with client_of(app):
-        paths = ["/models/and_gate/predict", "/models/and_gate/versions/1/predict", "/nowhere"]
-        assert [await status("192.0.2.1", path) for path in paths] == [200, 200, 404]
-        assert [await status("192.0.2.1", path) for path in paths] == [429, 429, 429]
-        assert await status("192.0.2.2", paths[0]) == 200
-        assert [await status(f"2001:db8::{low}", paths[0]) for low in range(4)] == [200, 200, 200, 429]
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -399,22 +277,6 @@ def test_a_wrong_setting_ends_the_start_with_its_name(
 
     assert line.startswith(f"error: {option[2 : option.index('=')].replace('-', '_')}: ")
     assert "MARKER" not in line
-
-
-def test_a_store_without_its_package_ends_the_start_with_what_to_install(tmp_path: Path) -> None:
-    """A Redis needs the package redis; here is a broken one in its place."""
-    (tmp_path / "redis.py").write_text("raise ImportError")
-    ended = subprocess.run(
-        [sys.executable, "-m", "service", "--rate-limit=1/hour", "--rate-limit-storage=redis://host"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-    )
-
-    assert ended.returncode == 2
-    assert "pip install redis" in ended.stderr
 
 
 @pytest.fixture(scope="module")
