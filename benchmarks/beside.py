@@ -115,8 +115,8 @@ def streaming(spec: ModelSpec, rows: int) -> Iterator[list[int]]:
 def csv(spec: ModelSpec, rows: int, action: str) -> bytes:
     """So many rows of CSV, with their targets where they are evaluated."""
     target = {spec.target.name: spec.example_target} if action == "evaluate" else {}
-    lines = [",".join(map(str, (one | target).values())) for one in instances_of(spec, rows)]
-    return "\n".join([",".join(spec.example | target), *lines, ""]).encode()
+    lines = [",".join(map(str, {**one, **target}.values())) for one in instances_of(spec, rows)]
+    return "\n".join([",".join([*spec.example, *target]), *lines, ""]).encode()
 
 
 def report(beside: str, health: list[float], single: list[float]) -> None:

@@ -17,9 +17,9 @@ async def app(
 ) -> None:
     """Answer {"rows": n} to any body of n instances."""
     if scope["type"] == "lifespan":
-        for answer in ("startup", "shutdown"):
+        for step in ("startup", "shutdown"):
             await receive()
-            await send({"type": f"lifespan.{answer}.complete"})
+            await send({"type": f"lifespan.{step}.complete"})
         return
     parts, more = [], True
     while more:

@@ -49,7 +49,7 @@ class Shots:
     @property
     def latencies(self) -> NDArray[np.float64]:
         """Of each, the seconds from when it was due to the end of its answer."""
-        return np.array(self.done) - np.array(self.due)
+        return np.array(self.done, np.float64) - self.dues
 
     @property
     def dues(self) -> NDArray[np.float64]:
@@ -59,7 +59,7 @@ class Shots:
     @property
     def lags(self) -> NDArray[np.float64]:
         """Of each, the seconds that it went out late: it waited for a connection, or for this process."""
-        return np.array(self.left) - np.array(self.due)
+        return np.array(self.left, np.float64) - self.dues
 
 
 class Connection(asyncio.Protocol):

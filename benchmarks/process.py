@@ -41,7 +41,7 @@ class Server:
         self._log = log.open("wb")
         self.process = subprocess.Popen(
             ["taskset", "-c", ",".join(map(str, cores)), sys.executable, "-m", *module],
-            env=ENVIRONMENT | environment, stdout=self._log, stderr=self._log, cwd=folder,
+            env={**ENVIRONMENT, **environment}, stdout=self._log, stderr=self._log, cwd=folder,
         )  # fmt: skip
         while not self._answers(ready):
             if self.process.poll() is not None or time.perf_counter() - began > START_S:

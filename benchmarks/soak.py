@@ -11,9 +11,10 @@ import argparse
 import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 
@@ -76,7 +77,7 @@ def machine() -> str:
     return f"{name}, {os.cpu_count()} cores, {platform.system()}"
 
 
-def draw(found: dict[str, dict[str, object]], path: Path) -> None:
+def draw(found: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     """Draw the memory after each reload, of the service and of the control."""
     figure, axes = plt.subplots(figsize=(7, 3.5))
     for part, label in (("reloads", "the service"), ("leak", "a version that leaks, for control")):
