@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from email.message import Message
 from functools import lru_cache
+from math import inf
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -139,7 +140,7 @@ def timeout(headers: Mapping[bytes, bytes], longest: float) -> float:
     if asked is None:
         return longest
     seconds = number(asked.decode("latin-1"))
-    if isinstance(seconds, str) or not seconds > 0:
+    if isinstance(seconds, str) or not 0 < seconds < inf:
         raise MalformedBody(
             "The header Request-Timeout is no number of seconds above 0; mend it or leave it out."
         )

@@ -80,7 +80,7 @@ async def test_a_client_may_have_less_patience_but_not_more() -> None:
         servable.released.set()
 
 
-@pytest.mark.parametrize("patience", ["soon", "0", "-1", "nan", "1s", ""])
+@pytest.mark.parametrize("patience", ["soon", "0", "-1", "nan", "inf", "1s", ""])
 async def test_a_patience_that_is_no_time_is_refused(patience: str) -> None:
     async with serving(MeanServable(GATE)) as client:
         answer = await client.post(PREDICT, json=rows(1), headers={"request-timeout": patience})
