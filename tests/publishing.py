@@ -9,7 +9,8 @@ from pathlib import Path
 from service.models import MODELS
 from service.quality import Figure, Quality
 from training.export import export
-from training.fit import Recipe, fit
+from training.fit import fit
+from training.recipe import Recipe
 from training.table import read, source_of
 
 SPEC = MODELS["and_gate"]

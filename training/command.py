@@ -19,8 +19,9 @@ from service.spec import ModelSpec
 from training import card, lecture, report
 from training.drawings import learning_curve
 from training.export import ExportError, export, unpublished
-from training.fit import fit, prior
+from training.fit import fit
 from training.folds import figures, out_of_fold
+from training.labels import prior
 from training.progress import progress
 from training.recipes import RECIPES
 from training.table import TableError, read, source_of

@@ -29,7 +29,8 @@ from service.spec import ModelSpec
 from service.tasks import Binary, Outputs
 from training.card import card, provenance
 from training.drawings import draw
-from training.fit import Fitted, labels, named, prior
+from training.fit import Fitted
+from training.labels import labels, named, prior
 from training.network import Network
 from training.table import Source, Table
 

@@ -19,8 +19,9 @@ from service.features import Matrix
 from service.spec import ModelSpec
 from service.tasks import Binary, Multiclass, Outputs, Regression
 from training.descent import Curve, Examples, Floats, Loss, Schedule, Watch, descend, thinning
-from training.fit import named, seeded
 from training.folds import FitPredict, folds
+from training.labels import named
+from training.learners import seeded
 from training.table import Table, lecture_survival, read
 
 # The losses by purpose, and the optimisers, that the lecture lists; Keras' default rates.

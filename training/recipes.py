@@ -3,8 +3,8 @@
 How each was found, and what it scores: the scripts and the cards.
 """
 
-from training.fit import Recipe
 from training.kernel import Kernel, LowRank, Sparse
+from training.recipe import Recipe
 
 # tanh, because a relu unit that is silent on all four rows stays so; the rate is for so few steps. Without
 # the penalty the gate becomes a cliff, along which attributions no longer add up (1.6e-2 with 32 nodes).

@@ -31,10 +31,11 @@ from service.spec import ModelSpec
 from service.tasks import Outputs, Regression
 from training import aims, card
 from training.classical import CLASSICAL
-from training.fit import Recipe, labels, places
 from training.folds import figures, mean_figure, scalars
 from training.groups import group_figures
+from training.labels import labels, places
 from training.progress import steps
+from training.recipe import Recipe
 from training.recipes import RECIPES
 from training.study import Answered, Cell, Protocol, answers, cells, compute, missing, whole
 from training.table import Table, read

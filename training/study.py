@@ -25,8 +25,11 @@ from service.tasks import Outputs
 from training import lecture
 from training.calibration import critical_values
 from training.classical import CLASSICAL, STRENGTHS
-from training.fit import Recipe, encoded_kernel, fit, labels, named
+from training.fit import fit
 from training.folds import Indices, folds
+from training.labels import labels, named
+from training.learners import encoded_kernel
+from training.recipe import Recipe
 from training.recipes import RECIPES, REMEMBERING
 from training.table import Table, read, sha256_of
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from service.features import category, count, flag, quantity
 from service.models import MODELS
 from training import report
-from training.fit import Fitted, Recipe, fit
+from training.fit import Fitted, fit
 from training.kernel import Kernel
+from training.recipe import Recipe
 from training.study import Cell, cells, compute
 from training.table import Table, read
 

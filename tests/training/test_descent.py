@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from training.descent import CURVE_ROWS, Examples, Schedule, descend, thinning
-from training.fit import BINARY, seeded
 from training.layers import members
+from training.learners import BINARY, seeded
 
 pytestmark = pytest.mark.slow
 

@@ -7,8 +7,10 @@ from sklearn.metrics import roc_auc_score
 
 from service.models import MODELS
 from training import calibration
-from training.fit import choose, encoded_kernel, fit, labels, named, places, prior, seeded
+from training.fit import choose, fit
 from training.kernel import Kernel
+from training.labels import labels, named, places, prior
+from training.learners import encoded_kernel, seeded
 from training.recipes import GATE
 from training.table import Table, read
 

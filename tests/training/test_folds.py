@@ -3,8 +3,8 @@ import pytest
 
 from service.metrics import evaluate
 from service.models import MODELS
-from training.fit import prior
 from training.folds import figures, folds, mean_figure, out_of_fold, resampled
+from training.labels import prior
 from training.table import Table
 
 

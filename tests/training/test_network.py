@@ -5,8 +5,8 @@ import tensorflow as tf
 
 from service.models import MODELS
 from training import network as network_module
-from training.fit import labels
 from training.kernel import Kernel, KernelMachine, fit
+from training.labels import labels
 from training.layers import members
 from training.network import WIDE, Members, Neighbourhood, read_out, shares_of
 

@@ -11,7 +11,7 @@ from service.metrics import evaluate
 from service.models import MODELS
 from service.quality import Figure, Quality
 from training import report
-from training.fit import labels, named, prior
+from training.labels import labels, named, prior
 from training.recipes import RECIPES
 from training.study import Cell, Protocol, cells
 
