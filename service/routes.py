@@ -129,8 +129,12 @@ def _add_card(router: APIRouter, spec: ModelSpec) -> None:
     async def pinned_drawing(request: Request, version: Version, file: str) -> Response:
         return _drawing(request, spec, int(version), file)
 
+    @router.get("/labels/{label}/card/{file}", **drawn)
+    async def labelled_drawing(request: Request, label: Label, file: str) -> Response:
+        return _drawing(request, spec, label, file)
 
-def _drawing(request: Request, spec: ModelSpec, version: int | None, file: str) -> Response:
+
+def _drawing(request: Request, spec: ModelSpec, version: int | str | None, file: str) -> Response:
     drawings = _state(request)[0].servable(spec.name, version).drawings
     if file not in drawings:
         raise UnknownDrawing("The card has no drawing of this name; `drawings` in the card lists them.")

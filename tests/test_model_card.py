@@ -84,7 +84,7 @@ async def test_the_description_links_to_the_card(client: httpx.AsyncClient, spec
     assert described["card"].startswith("#")
 
 
-@pytest.mark.parametrize("below", ["", "/versions/1"])
+@pytest.mark.parametrize("below", ["", "/versions/1", "/labels/stable"])
 @pytest.mark.parametrize("file", FILES)
 async def test_a_drawing_is_served_with_its_type(
     client: httpx.AsyncClient, spec: ModelSpec, below: str, file: str
@@ -124,7 +124,7 @@ async def test_the_urls_of_the_card_lead_to_its_drawings(client: httpx.AsyncClie
 )
 async def test_nothing_but_a_drawing_is_served(client: httpx.AsyncClient, file: str) -> None:
     """No path of a client ever reaches the disk; its name is not repeated."""
-    for below in ("", "/versions/1"):
+    for below in ("", "/versions/1", "/labels/stable"):
         response = await client.get(f"/models/survival{below}/card/{file}")
 
         refused(response, 404)
@@ -142,7 +142,7 @@ async def test_a_model_without_a_version_has_no_card() -> None:
 async def test_the_card_is_typed_in_openapi(client: httpx.AsyncClient, spec: ModelSpec) -> None:
     """Programs can read it without trying; the drawings are announced as pictures."""
     paths = (await client.get("/openapi.json")).json()["paths"]
-    for below in ("", "/versions/{version}"):
+    for below in ("", "/versions/{version}", "/labels/{label}"):
         card = paths[f"/models/{spec.name}{below}/card"]["get"]["responses"]["200"]
         drawing = paths[f"/models/{spec.name}{below}/card/{{file}}"]["get"]["responses"]["200"]
 

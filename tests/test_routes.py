@@ -7,6 +7,7 @@ from threading import Event
 
 import httpx
 import pytest
+from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 
 from mean_servable import MeanServable
@@ -19,6 +20,7 @@ from service.inference import CALL_ROWS
 from service.models import MODELS
 from service.protocol import PredictRequest
 from service.registry import Registry
+from service.routes import unknown_model_routes
 from service.settings import Settings
 from service.spec import ModelSpec
 from service.tasks import Outputs
@@ -98,6 +100,15 @@ async def test_an_unknown_model_is_not_found_and_the_known_are_named(
     assert response.status_code == 404
     assert "survival" in response.json()["detail"]
     assert "horse" not in response.text
+
+
+async def test_where_an_unknown_model_is_not_found_a_known_one_answers(client: httpx.AsyncClient) -> None:
+    """No path that is kept for saying which models there are is missing of those: that would be a 500."""
+    for route in unknown_model_routes().routes:
+        assert isinstance(route, APIRoute)
+        path = route.path.format(model="survival", version=1, label="stable", file="calibration.png")
+        for method in route.methods:
+            assert (await client.request(method, path)).status_code in (200, 400, 415, 422), (method, path)
 
 
 @pytest.mark.parametrize(
