@@ -49,9 +49,10 @@ class Service:
         """Serve `api`, and what is asked most by shorter ways."""
         self.api = api
         state: State = api.state  # type: ignore[assignment]
-        guarded = security.guarded(Shortcuts(api, ways), state.settings, ways)
-        limited = Limits(guarded, state.door, state.settings.max_concurrent_requests)
-        self._front = RequestLog(limited, state.telemetry, security.headers(state.settings))
+        settings = state.settings
+        guarded = security.guarded(Shortcuts(api, ways), settings, ways)
+        limited = Limits(guarded, state.door, settings.max_concurrent_requests, settings.aip_health_route)
+        self._front = RequestLog(limited, state.telemetry, security.headers(settings))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or run the lifespan."""

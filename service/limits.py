@@ -16,10 +16,18 @@ from service.errors import Overloaded, ShuttingDown
 HEALTH = frozenset(
     {"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/health", "/ping"}
 )
-# They must be answered most of all when nobody else is.
-ALWAYS = HEALTH | {"/metrics"}
+METRICS = "/metrics"
 TOO_MANY = "Too many requests are being answered; send this one again a little later."
 CLOSE = (b"connection", b"close")
+
+
+def is_probe(scope: Scope, health_route: str | None) -> bool:
+    """Whether a request asks for health: at any path of HEALTH, or at the one that a setting names.
+
+    There by GET and HEAD alone: it may be a path that takes rows too.
+    """
+    path = scope["path"]
+    return path in HEALTH or (path == health_route and scope["method"] in ("GET", "HEAD"))
 
 
 class Stage(IntEnum):
@@ -44,11 +52,12 @@ class Door:
 class Limits:
     """Refuses what comes when as many requests as may be are being answered, or when the door is closed."""
 
-    def __init__(self, app: ASGIApp, door: Door, most: int) -> None:
-        """Let at most `most` requests be inside `app` at a time."""
+    def __init__(self, app: ASGIApp, door: Door, most: int, health_route: str | None = None) -> None:
+        """Let at most `most` requests be inside `app` at a time, and whoever asks for health or metrics."""
         self.app = app
         self.door = door
         self.most = most
+        self._health_route = health_route
         self._full = problems.Prepared(Overloaded(TOO_MANY))
         self._closed = problems.Prepared(ShuttingDown())
 
@@ -60,7 +69,7 @@ class Limits:
         door = self.door
         if door.stage:
             send = partial(_closing, send)
-        if (door.inside >= self.most or door.stage == Stage.CLOSED) and scope["path"] not in ALWAYS:
+        if (door.inside >= self.most or door.stage == Stage.CLOSED) and not self._is_always_answered(scope):
             refusal = self._closed if door.stage == Stage.CLOSED else self._full
             await refusal(scope, receive, send)
             return
@@ -69,6 +78,10 @@ class Limits:
             await self.app(scope, receive, send)
         finally:
             door.inside -= 1
+
+    def _is_always_answered(self, scope: Scope) -> bool:
+        """What must be answered most of all when nobody else is."""
+        return scope["path"] == METRICS or is_probe(scope, self._health_route)
 
 
 async def _closing(send: Send, message: Message) -> None:

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service import keys, problems
 from service.errors import Misconfigured, MissingScope, ServiceError, UnknownKey
 from service.keys import KeyFile
-from service.limits import HEALTH
+from service.limits import HEALTH, is_probe
 from service.rates import Rate, network, store
 from service.settings import Settings
 from service.telemetry import Headers
@@ -93,10 +93,12 @@ class Admission:
     """Lets those requests pass that have a key with the scope they need, and not too many. Pure ASGI."""
 
     def __init__(
-        self, app: ASGIApp, file: KeyFile | None, rate: Rate | None, routes: Mapping[str, Any]
-    ) -> None:
+        self, app: ASGIApp, file: KeyFile | None, rate: Rate | None, routes: Mapping[str, Any],
+        health_route: str | None = None,
+    ) -> None:  # fmt: skip
         """Guard `app`, without a file by the rate alone; `routes` are those that refusals are logged by."""
         self.app = app
+        self._health_route = health_route
         self._file = file
         self._rate = rate
         self._routes = routes
@@ -104,7 +106,7 @@ class Admission:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer why not."""
         try:
-            if scope["type"] == "http" and scope["path"] not in OPEN:
+            if scope["type"] == "http" and not is_probe(scope, self._health_route):
                 await self._admit(scope)
         except ServiceError as error:
             scope["route"] = self._routes.get(scope["path"])
@@ -161,7 +163,7 @@ def guarded(app: ASGIApp, settings: Settings, routes: Mapping[str, Any]) -> ASGI
     file = KeyFile(settings.api_keys_file) if settings.api_keys_file else None
     rate = Rate(settings.rate_limit, store(settings.rate_limit_storage)) if settings.rate_limit else None
     if file or rate:
-        app = Admission(app, file, rate, routes)
+        app = Admission(app, file, rate, routes, settings.aip_health_route)
     if settings.cors_origins:
         # Before the keys: a browser asks whether it may ask without one, and its page may read a 401.
         app = Pages(app, settings.cors_origins.split(","), **ASKED_BY_PAGES)

@@ -7,9 +7,11 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
+from keyrings import Keyring
 
 from rows import refused
 from servers import ROOT, TIMEOUT_S, client_of, eventually
@@ -37,6 +39,31 @@ async def test_the_routes_that_are_named_answer(registry: Registry) -> None:
         assert 'action="vertex",model="and_gate"' in (await client.get("/metrics")).text
         assert answer.json() == {"predictions": [{"probability": 0.5, "distance_percentile": 50.0}]}
         assert plain.json() == answer.json()
+
+
+async def test_the_health_route_needs_no_key_and_is_within_no_limit(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """As every path of health: Vertex AI has no key. What is posted there needs one."""
+    ring = Keyring(tmp_path / "keys.json")
+    settings = VERTEX.model_copy(update={"api_keys_file": ring.file, "rate_limit": "1/hour"})
+    async with client_of(create_app(settings, registry)) as client:
+        asked = [(await client.get(HEALTH)).status_code for _ in range(3)]
+        posted = await client.post(HEALTH)
+
+    assert asked == [200, 200, 200]
+    assert posted.status_code == 401
+
+
+async def test_the_health_route_answers_when_nobody_else_is(registry: Registry) -> None:
+    """It says that the service leaves, and is not refused as too many."""
+    app = create_app(VERTEX.model_copy(update={"max_concurrent_requests": 1}), registry)
+    async with client_of(app) as client:
+        app.api.state.door.inside = 1
+        asked, other = await client.get(HEALTH), await client.get("/models")
+        app.api.state.door.inside = 0
+
+    assert (asked.status_code, other.status_code) == (200, 429)
 
 
 @pytest.mark.parametrize(
