@@ -104,6 +104,9 @@ class ModelDescription(BaseModel):
     versions: list[int] = Field(description="those that are served, newest first")
     rejected: dict[int, str] = Field(description="versions that may not be served, and why")
     labels: dict[str, int] = Field(description="`stable` says which version answers if none is named")
+    labels_fault: str | None = Field(
+        description="why the labels in the artifacts folder cannot be read: those of before hold"
+    )
     features: list[FeatureDescription]
     target: FeatureDescription
     outputs: dict[str, str]
@@ -145,6 +148,7 @@ def describe(registry: Registry, spec: ModelSpec, servable: Servable | None) -> 
         versions=list(registry.versions(spec.name)),
         rejected=registry.rejected[spec.name],
         labels=dict(registry.served(spec.name).labels),
+        labels_fault=registry.served(spec.name).fault,
         features=[FeatureDescription.of(feature, seen.get(feature.name)) for feature in spec.features],
         target=FeatureDescription.of(spec.target),
         outputs={output.name: output.meaning for output in spec.outputs},

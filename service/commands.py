@@ -87,7 +87,13 @@ def _check(asked: argparse.Namespace, load: Load, models: Mapping[str, ModelSpec
         if not folders:
             wrong += 1
             print(f"{name}: there is no version of it in {home}")
-        for label, version in labels.read(home).items():
+        try:
+            pointing = labels.read(home)
+        except ArtifactRejected as error:
+            wrong += 1
+            print(f"{name}: rejected: {error}")
+            continue
+        for label, version in pointing.items():
             there = version in folders
             wrong += not there
             print(f"{name} {label} -> {version}" + ("" if there else ": there is no such version"))
@@ -132,7 +138,13 @@ def _proven(load: Load, folder: Path, spec: ModelSpec) -> Servable:
 
 
 def _point(home: Path, label: str, version: int) -> int:
-    before = labels.read(home)
+    try:
+        before = labels.read(home)
+    except ArtifactRejected:
+        before = {}
+        print(
+            f"{labels.FILE} of {home.name} could not be read and is written anew: other labels of it are gone"
+        )
     labels.write(home, {**before, label: version})
     print(f"{home.name} {label}: {before.get(label, 'nothing')} -> {version}")
     return 0

@@ -73,10 +73,10 @@ def read(path: Path) -> list[Entry]:
         # Links are followed: what Kubernetes mounts is one.
         entries = _ENTRIES.validate_json(plain(Path(os.path.realpath(path)), MOST_BYTES))
     except OSError as error:
-        raise Unreadable(f"the file of keys cannot be read: {error.strerror}") from None
+        raise Unreadable(f"the file of keys (API_KEYS_FILE) cannot be read: {error.strerror}") from None
     except ArtifactRejected:
         raise Misconfigured(
-            f"the file of keys is no plain file of at most {MOST_BYTES:,} bytes; name the one that"
+            f"the file of keys (API_KEYS_FILE) is no plain file of at most {MOST_BYTES:,} bytes; name the one that"
             " `python -m service key new NAME` writes"
         ) from None
     except ValidationError as error:

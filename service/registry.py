@@ -7,7 +7,7 @@ served of a model is one object, replaced as a whole: a request that has begun k
 import logging
 import os
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from errno import E2BIG
@@ -67,13 +67,15 @@ class Served:
     """What is served of one model at a moment: versions, newest first, and the labels that point at them.
 
     `desired` is the version that would answer if all that is in the folder were right; `promoted` whether a
-    label says so.
+    label says so, or might: `fault` is why the labels in the folder cannot be read, and those of before hold.
+    Where there are none of before, nobody knows what is promoted.
     """
 
     versions: Mapping[int, Servable] = field(default_factory=dict)
     labels: Mapping[str, int] = field(default_factory=dict)
     desired: int | None = None
     promoted: bool = False
+    fault: str | None = None
 
     @cached_property
     def answering(self) -> Servable | None:
@@ -119,7 +121,7 @@ class Registry:
 
     def _scan(self, name: str, home: Path, load: Load) -> bool:
         before, folders = self._served[name], version_folders(home)
-        pointing = self._labels(name, home, before.labels)
+        pointing, fault = self._labels(name, home, before)
         kept = self._kept(name, folders, {*pointing.values()}, before, load)
         if not kept and before.versions:
             self._lose(name, "there is no version in its folder that can be served; what was served goes on")
@@ -135,13 +137,15 @@ class Registry:
             version: before.versions[version] for version in moved.values() if version in before.versions
         }
         self._forget_rejections(name, folders, pointing, kept)
+        unknown = bool(fault) and STABLE not in pointing and (before.promoted or not before.versions)
         self._serve(
             name,
             Served(
                 MappingProxyType(dict(sorted(kept.items(), reverse=True))),
                 {label: version for label, version in moved.items() if version in kept},
-                pointing.get(STABLE) or max(folders, default=None),
-                STABLE in pointing,
+                pointing.get(STABLE) or (None if unknown else max(folders, default=None)),
+                STABLE in pointing or unknown,
+                fault,
             ),
         )
         return before != self._served[name]
@@ -191,13 +195,14 @@ class Registry:
             answering = served.answering.version if served.answering else "no version"
             log.info("%s: %s answers, desired is %s", name, answering, served.desired)
 
-    def _labels(self, name: str, home: Path, before: Mapping[str, int]) -> Mapping[str, int]:
-        """The labels in the folder; those of before where it holds none that can be read."""
+    def _labels(self, name: str, home: Path, before: Served) -> tuple[Mapping[str, int], str | None]:
+        """The labels in the folder; where they cannot be read those of before, and why."""
         try:
-            return labels.read(home)
+            return labels.read(home), None
         except ArtifactRejected as error:
-            log.error("%s: %s", name, error)
-            return before
+            if str(error) != before.fault:
+                log.error("%s: %s", name, error)
+            return before.labels, str(error)
 
     def _loaded(self, name: str, version: int, folder: Path, load: Load) -> Servable | None:
         """The version in a folder; None if it is rejected, or was and has not changed."""
@@ -275,11 +280,16 @@ class Registry:
     def reasons(self) -> dict[str, str]:
         """Why each declared model that no version answers is not ready; {} when all are."""
         return {
-            name: "; ".join(f"version {version}: {why}" for version, why in self.rejected[name].items())
-            or "there is no version of it in the artifacts folder"
+            name: "; ".join(self._faults(name)) or "there is no version of it in the artifacts folder"
             for name, served in self._served.items()
             if served.answering is None
         }
+
+    def _faults(self, name: str) -> Iterator[str]:
+        """What is wrong with the labels and the versions of a model."""
+        if fault := self._served[name].fault:
+            yield fault
+        yield from (f"version {version}: {why}" for version, why in self.rejected[name].items())
 
     @property
     def ready(self) -> bool:

@@ -77,6 +77,24 @@ def test_a_label_is_moved_to_a_proven_version_and_back(artifacts: Path) -> None:
     assert labels.read(home) == {"canary": 1, "stable": 1}
 
 
+def test_labels_that_cannot_be_read_are_told_and_mended_by_a_promotion(
+    artifacts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A rollback would not know from where; `check` counts the fault and goes on to the other models."""
+    home = artifacts / "and_gate"
+    (home / "labels.json").write_text("{")
+
+    assert command(artifacts, "check") == 1
+    shown = capsys.readouterr().out
+    assert "and_gate: rejected: labels.json is not a list of labels" in shown
+    assert "wine_grade 3: proven" in shown
+    assert command(artifacts, "rollback", "and_gate") == 1
+    assert "python -m service promote and_gate VERSION" in capsys.readouterr().err
+    assert command(artifacts, "promote", "and_gate", "3") == 0
+    assert "other labels of it are gone" in capsys.readouterr().out
+    assert labels.read(home) == {"stable": 3}
+
+
 def test_a_rollback_without_a_label_leaves_the_newest(artifacts: Path) -> None:
     """The newest was answering."""
     assert command(artifacts, "rollback", "survival") == 0

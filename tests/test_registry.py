@@ -375,7 +375,30 @@ def test_labels_that_cannot_be_read_change_nothing(
     labels.write(home, {"stable": 1})
     gates.scan(tmp_path, arithmetic)
     (home / "labels.json").write_text(text)
-    gates.scan(tmp_path, arithmetic)
+    for _ in range(2):
+        gates.scan(tmp_path, arithmetic)
 
     assert gates.servable("and_gate").version == 1
-    assert "python -m service promote and_gate VERSION" in caplog.text
+    assert caplog.text.count("python -m service promote and_gate VERSION") == 1
+    assert "labels.json" in (gates.served("and_gate").fault or "")
+
+
+def test_at_the_start_nothing_answers_where_the_labels_cannot_be_read(
+    tmp_path: Path, home: Path, gates: Registry
+) -> None:
+    """The newest may be what somebody rolled back from. Its number still leads to it; a label mends it."""
+    publish(home, 1, 2)
+    (home / "labels.json").write_text("{")
+    for _ in range(2):
+        gates.scan(tmp_path, arithmetic)
+
+        assert not gates.ready
+        assert gates.reasons()["and_gate"].startswith("labels.json is not a list of labels")
+        assert gates.served("and_gate").desired is None
+        assert gates.servable("and_gate", 2).version == 2
+    labels.write(home, {"stable": 1})
+    gates.scan(tmp_path, arithmetic)
+
+    assert gates.ready
+    assert gates.servable("and_gate").version == gates.served("and_gate").desired == 1
+    assert gates.served("and_gate").fault is None
