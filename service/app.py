@@ -16,7 +16,7 @@ from typing import Any, cast
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from service import __version__, dialects, openapi, problems, security
 from service.actions import Action, actions
@@ -56,7 +56,16 @@ class Service:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or run the lifespan."""
+        if scope["type"] == "lifespan":
+            send = partial(_unless_cancelled, send)
         await self._front(scope, receive, send)
+
+
+async def _unless_cancelled(send: Send, message: Message) -> None:
+    """Say what the lifespan says, but not that it was cancelled: to be impatient is no fault."""
+    if message["type"] == "lifespan.shutdown.failed" and message["message"].endswith("CancelledError\n"):
+        message = {"type": "lifespan.shutdown.complete"}
+    await send(message)
 
 
 def create_app(settings: Settings | None = None, registry: Registry | None = None) -> Service:
@@ -150,6 +159,9 @@ def _lifespan(settings: Settings, registry: Registry | None, offered: Sequence[A
                 _prepare(state.registry, settings)
                 state.watch.begin()
                 await warm_up(state.engine, state.registry, offered)
+                # Else the first request of each model that names a version would wait until FastAPI has put
+                # its routes together, and whoever first asks for the document would stop all others.
+                app.openapi()
         for name, reason in state.registry.reasons().items():
             log.warning("not ready: %s: %s", name, reason)
         leaving = shutting_down(

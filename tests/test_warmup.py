@@ -6,12 +6,14 @@ import pytest
 
 from mean_servable import MeanServable
 from service.actions import actions
+from service.app import create_app
 from service.engine import Engine
 from service.errors import ModelFailure
 from service.features import Matrix
 from service.inference import CALL_ROWS, EXPLAINED_ROWS
 from service.models import MODELS
 from service.registry import Registry
+from service.settings import Settings
 from service.spec import ModelSpec
 from service.tasks import Outputs
 from service.warmup import TIMES, warm, warm_up
@@ -93,3 +95,13 @@ async def test_a_model_that_fails_at_its_example_does_not_keep_the_others_out(
     await warm_up(Engine(1000), registry, actions(MODELS["and_gate"]) + actions(MODELS["survival"]))
 
     assert "and_gate does not predict its own example" in caplog.text
+
+
+@pytest.mark.slow
+async def test_routes_and_the_document_are_there_before_the_first_request() -> None:
+    """FastAPI puts them together when they are first asked for, which takes some hundred milliseconds."""
+    app = create_app(Settings(models="and_gate"))
+    before = app.api.openapi_schema
+    async with app.api.router.lifespan_context(app.api):
+        assert before is None
+        assert app.api.openapi_schema
