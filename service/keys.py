@@ -76,8 +76,8 @@ def read(path: Path) -> list[Entry]:
         raise Unreadable(f"the file of keys (API_KEYS_FILE) cannot be read: {error.strerror}") from None
     except ArtifactRejected:
         raise Misconfigured(
-            f"the file of keys (API_KEYS_FILE) is no plain file of at most {MOST_BYTES:,} bytes; name the one that"
-            " `python -m service key new NAME` writes"
+            f"the file of keys (API_KEYS_FILE) is no plain file of at most {MOST_BYTES:,} bytes; name the one"
+            " that `python -m service key new NAME` writes"
         ) from None
     except ValidationError as error:
         raise Misconfigured(
