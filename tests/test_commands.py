@@ -83,6 +83,8 @@ def test_labels_that_cannot_be_read_are_told_and_mended_by_a_promotion(
     """A rollback would not know from where; `check` counts the fault and goes on to the other models."""
     home = artifacts / "and_gate"
     (home / "labels.json").write_text("{")
+    for name in MODELS:
+        (artifacts / name / "2").rmdir()
 
     assert command(artifacts, "check") == 1
     shown = capsys.readouterr().out
