@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from service.spec import ModelSpec
 from service.tasks import Binary
 from training import calibration
-from training.calibration import LEAST, Calibration, Doubles
+from training.calibration import Calibration, Doubles
 from training.descent import Curve, Floats, Passed, Watch, thinning
 from training.distance import DistancePercentile
 from training.folds import folds
 from training.labels import labels, named, places
-from training.learners import Lesson, encoding_of, learners, seeded
+from training.learners import encoding_of, learners, seeded
 from training.network import Network, shares_of
 from training.recipe import Recipe
 from training.table import Table
@@ -64,12 +64,11 @@ class Fitted:
 class Trial:
     """What the learners of one inner fold answer, shares (n, classes): the nets after every epoch.
 
-    `seen` are answers to (thinned) rows of the nets' lesson, `seen_truth` what it says of them; the others
-    are answers to the rows held back.
+    `seen` are answers to (thinned) rows that the fold was fitted to, the others to its rows held back.
     """
 
     seen: list[Doubles]
-    seen_truth: Floats
+    seen_truth: NDArray[np.int64]
     nets: list[Doubles]
     machine: Doubles
 
@@ -82,10 +81,10 @@ def fit(spec: ModelSpec, recipe: Recipe, table: Table, seed: int = 1, watch: Wat
     seeded(seed)
     table = table.distinct()
     choices = choose(spec, recipe, table, seed, watch)
-    encoding, taught = encoding_of(spec, recipe, table), Lesson.own(spec, table)
-    found, passed = learners(spec, recipe, encoding, table, taught, choices.epochs, seed, watch)
+    encoding = encoding_of(spec, recipe, table)
+    found, passed = learners(spec, recipe, encoding, table, choices.epochs, seed, watch)
     if not recipe.choices:
-        choices = replace(choices, curve=_training_curve(spec, passed, taught))
+        choices = replace(choices, curve=_training_curve(spec, passed, table))
     network = Network(
         spec, encoding, found, choices.weights, Calibration(choices.slope, choices.shift),
         DistancePercentile(encoding, table),
@@ -105,7 +104,7 @@ def choose(spec: ModelSpec, recipe: Recipe, table: Table, seed: int, watch: Watc
     parts = list(folds(table, recipe.choices, seed))
     trials = [_trial(spec, recipe, table, *part, seed, watch) for part in parts]
     held, truth = np.concatenate([test for _, test in parts]), places(spec, table)
-    curve = _curve(spec, trials, Lesson.own(spec, table).shares[held])
+    curve = _curve(spec, trials, truth[held])
     nets = np.concatenate([trial.nets[curve.kept - 1] for trial in trials])
     shares = [nets, np.concatenate([trial.machine for trial in trials])] if recipe.kernel else [nets]
     weights = calibration.blend(shares, truth[held])
@@ -121,20 +120,20 @@ def _trial(
 ) -> Trial:  # fmt: skip
     """Fit the learners to the rows `training`, and let them answer the rows `test`."""
     fitted, held = table.take(training), table.take(test)
-    encoding, lesson = encoding_of(spec, recipe, fitted), Lesson.own(spec, fitted)
+    encoding = encoding_of(spec, recipe, fitted)
     z = encoding(tf.constant(held.matrix))
-    found, passed = learners(spec, recipe, encoding, fitted, lesson, recipe.epochs, seed, watch, z)
+    found, passed = learners(spec, recipe, encoding, fitted, recipe.epochs, seed, watch, z)
     seen, nets = ([_mean_shares(getattr(one, rows)) for one in passed] for rows in ("training", "validation"))
     machine = found[1](z).numpy().astype(np.float64) if recipe.kernel else np.empty(0)
-    return Trial(seen, _seen(lesson), nets, machine)
+    return Trial(seen, _seen(spec, fitted), nets, machine)
 
 
-def _seen(lesson: Lesson) -> Floats:
-    """Return the shares of the rows that the curve of training is measured on."""
-    return lesson.shares[:: thinning(len(lesson.shares))]
+def _seen(spec: ModelSpec, table: Table) -> NDArray[np.int64]:
+    """Return the classes of the rows that the curve of training is measured on."""
+    return places(spec, table)[:: thinning(len(table))]
 
 
-def _curve(spec: ModelSpec, trials: Sequence[Trial], truth: Floats) -> Curve:
+def _curve(spec: ModelSpec, trials: Sequence[Trial], truth: NDArray[np.int64]) -> Curve:
     """Return the ensemble's error over all trials after each epoch, and the epoch of the least."""
     epochs = range(len(trials[0].nets))
     seen_truth = np.concatenate([trial.seen_truth for trial in trials])
@@ -145,22 +144,21 @@ def _curve(spec: ModelSpec, trials: Sequence[Trial], truth: Floats) -> Curve:
     return Curve(training, validation, int(np.argmin(validation)) + 1)
 
 
-def _training_curve(spec: ModelSpec, passed: Sequence[Passed], taught: Lesson) -> Curve:
+def _training_curve(spec: ModelSpec, passed: Sequence[Passed], table: Table) -> Curve:
     """Return the curve of a fit that held no row back."""
-    errors = [_error(spec, _mean_shares(one.training), _seen(taught)) for one in passed]
+    errors = [_error(spec, _mean_shares(one.training), _seen(spec, table)) for one in passed]
     return Curve(errors, [], len(errors))
 
 
-def _error(spec: ModelSpec, shares: Doubles, truth: Floats) -> float:
+def _error(spec: ModelSpec, shares: Doubles, truth: NDArray[np.int64]) -> float:
     """Return the squared error of the mean where classes are numbers, else the cross-entropy.
 
-    Of shares (n, k), the true ones too. Cross-entropy turns up as soon as the nets are too sure, which
-    calibration mends afterwards, while the mean still gets better: the grades' squared error falls for 60
-    epochs, their cross-entropy for 20.
+    Cross-entropy turns up as soon as the nets are too sure, which calibration mends afterwards, while the
+    mean still gets better: the grades' squared error falls for 60 epochs, their cross-entropy for 20.
     """
     if isinstance(spec.task, Binary):
-        return float(-np.mean((truth * np.log(np.maximum(shares, LEAST))).sum(axis=1)))
-    return float(np.mean(((shares - truth) @ labels(spec)) ** 2))
+        return calibration.loss(shares, truth)
+    return float(np.mean((shares @ labels(spec) - labels(spec)[truth]) ** 2))
 
 
 def _mean_shares(answers: Floats) -> Doubles:

@@ -3,8 +3,7 @@
 Knows the tasks and their losses; chooses nothing.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -19,29 +18,12 @@ from training.descent import Examples, Floats, Loss, Passed, Watch, descend
 from training.kernel import Kernel, KernelMachine
 from training.labels import labels, places, prior
 from training.layers import Encoding, members
-from training.network import ROWS, Learner, Members, Neighbourhood
+from training.network import Learner, Members, Neighbourhood
 from training.recipe import Recipe
 from training.table import Table
 
 BINARY: Loss = keras.losses.BinaryCrossentropy(from_logits=True, reduction=None)
 CATEGORICAL: Loss = keras.losses.CategoricalCrossentropy(from_logits=True, reduction=None)
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What nets learn: rows as `predict` takes them, (n, d), and the share of each label of them, (n, k)."""
-
-    matrix: Matrix
-    shares: Floats
-
-    @classmethod
-    def own(cls, spec: ModelSpec, table: Table) -> "Lesson":
-        """Take the table's rows with their true labels."""
-        return cls(table.matrix, np.eye(len(labels(spec)), dtype=np.float32)[places(spec, table)])
-
-    def targets(self, spec: ModelSpec) -> Floats:
-        """What the nets' loss compares their logits with: of two labels the second alone."""
-        return self.shares[:, 1:] if isinstance(spec.task, Binary) else self.shares
 
 
 def seeded(seed: int) -> None:
@@ -65,13 +47,10 @@ def encoded_kernel(spec: ModelSpec, recipe: Kernel, table: Table) -> Callable[[M
 
 
 def learners(
-    spec: ModelSpec, recipe: Recipe, encoding: Encoding, table: Table, lesson: Lesson, epochs: int, seed: int,
+    spec: ModelSpec, recipe: Recipe, encoding: Encoding, table: Table, epochs: int, seed: int,
     watch: Watch | None = None, held: tf.Tensor | None = None,
 ) -> tuple[list[Learner], list[Passed]]:  # fmt: skip
-    """Return the learners, and what the nets' epochs leave of the encoded rows `held`.
-
-    The nets learn the lesson, from the table's prior on; the kernel machine learns the table.
-    """
+    """Return the learners fitted to the table, and what the nets' epochs leave of the encoded rows `held`."""
     columns = encoding.places("plain", "bin")
     shares = np.asarray(prior(spec, table)) * len(table) + 1  # a class that is absent here is not impossible
     logits = np.log(shares / shares.sum())
@@ -81,10 +60,9 @@ def learners(
         count=recipe.members, hidden=recipe.hidden, activation=recipe.activation, dropout=recipe.dropout,
         l2=recipe.l2,
     )  # fmt: skip
-    rows = encoded(encoding, lesson.matrix)[:, columns]
     passed = descend(
-        core, BINARY if isinstance(spec.task, Binary) else CATEGORICAL, _optimizer(recipe, len(rows)),
-        recipe.schedule(len(rows)), Examples(rows, lesson.targets(spec)),
+        core, BINARY if isinstance(spec.task, Binary) else CATEGORICAL, _optimizer(recipe, len(table)),
+        recipe.schedule(len(table)), _examples(spec, encoding, columns, table),
         None if held is None else held.numpy()[:, columns],
         until=epochs, seed=seed, watch=watch,
     )  # fmt: skip
@@ -97,13 +75,6 @@ def learners(
 def encoding_of(spec: ModelSpec, recipe: Recipe, table: Table) -> Encoding:
     """Return the encoding that the recipe's learners stand on, with what it learns from the table."""
     return Encoding(spec.features, table.matrix, recipe.numbers, recipe.bins, recipe.kernel is not None)
-
-
-def encoded(encoding: Encoding, matrix: Matrix) -> Floats:
-    """Return rows (n, d) encoded, (n, width), a part at a time."""
-    parts = [encoding(tf.constant(matrix[start : start + ROWS])) for start in range(0, len(matrix), ROWS)]
-    found: Floats = np.concatenate([part.numpy() for part in parts])
-    return found
 
 
 def _neighbourhood(spec: ModelSpec, recipe: Kernel, encoding: Encoding, table: Table) -> Neighbourhood:
@@ -120,3 +91,11 @@ def _optimizer(recipe: Recipe, rows: int) -> keras.optimizers.Optimizer:
     # Decay pulls towards 0, which is right for weights and wrong for the prior that the biases start at.
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     return optimizer
+
+
+def _examples(spec: ModelSpec, encoding: Encoding, columns: Sequence[int], table: Table) -> Examples:
+    """Return the encoded rows with their classes: 0 or 1, or one-hot."""
+    truth = places(spec, table)
+    targets = truth[:, None] if isinstance(spec.task, Binary) else np.eye(len(labels(spec)))[truth]
+    rows: Floats = encoding(tf.constant(table.matrix)).numpy()[:, columns]
+    return Examples(rows, targets.astype(np.float32))
