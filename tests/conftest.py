@@ -50,6 +50,18 @@ def registry() -> Registry:
     return registry
 
 
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Where the gate's versions are looked for; it is not there yet."""
+    return tmp_path / "and_gate"
+
+
+@pytest.fixture
+def gates() -> Registry:
+    """A registry of the gate alone, without a version."""
+    return Registry({"and_gate": MODELS["and_gate"]})
+
+
 @pytest.fixture(scope="session")
 async def client(registry: Registry) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the service over arithmetic."""
