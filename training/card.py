@@ -67,11 +67,15 @@ MAIN = {
 
 
 def provenance(
-    spec: ModelSpec, source: Source, made_by: str, drawings: Sequence[Drawing], forced: str | None = None
-) -> Provenance:
-    """Return what the card says besides figures. `made_by` is the command, `forced` the gate's objection."""
+    spec: ModelSpec, source: Source, limits: Sequence[str], made_by: str, drawings: Sequence[Drawing],
+    forced: str | None = None,
+) -> Provenance:  # fmt: skip
+    """Return what the card says besides figures.
+
+    `limits` are the graph's, beside the table's; `made_by` is the command, `forced` the gate's objection.
+    """
     return Provenance(
-        notice=spec.notice, credit=source.credit, errors=source.errors, limits=list(source.limits),
+        notice=spec.notice, credit=source.credit, errors=source.errors, limits=[*source.limits, *limits],
         made_by=made_by, drawings=list(drawings), forced=forced,
     )  # fmt: skip
 

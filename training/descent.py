@@ -77,17 +77,19 @@ class Passed:
 def descend(
     core: keras.Model, loss: Loss, optimizer: keras.optimizers.Optimizer, schedule: Schedule,
     examples: Examples, validation: Floats | None = None,
-    *, until: int | None = None, seed: int = 1, watch: Watch | None = None,
+    *, seen: Floats | None = None, until: int | None = None, seed: int = 1, watch: Watch | None = None,
 ) -> list[Passed]:  # fmt: skip
     """Fit `core`, [n, e] to [m, n, k] or [n, k], in place, to the epoch `until`, by default the last.
 
     Every member is moved as if it were alone. Returns what each epoch leaves, answered with the averaged
-    weights, which `core` holds in the end; `validation` are rows (v, e) that move nothing.
+    weights, which `core` holds in the end; `validation` are rows (v, e) that move nothing. The curve of
+    training is measured on the rows `seen`, by default some of the examples'.
     """
     step, average = _graphs(core, loss, optimizer, schedule, examples)
     answer = tf.function(lambda rows: core(rows, training=False), reduce_retracing=True)
     generator = np.random.default_rng(seed)
-    seen, passed = examples.rows[:: thinning(len(examples.rows))], []
+    seen = examples.rows[:: thinning(len(examples.rows))] if seen is None else seen
+    passed = []
     for epoch in range(1, (until or schedule.epochs) + 1):
         step(tf.constant(generator.permutation(len(examples.rows)), tf.int32))
         with _averaged(core, average):

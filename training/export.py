@@ -79,7 +79,8 @@ def export(
             explained=spec.explained, threshold=threshold_of(spec), prior=prior(spec, table),
             critical=fitted.critical, seen=dict(_seen(spec, table.matrix)),
             training=_training(network, fitted.choices.table, recipe, seed), quality=quality,
-            provenance=provenance(spec, source, made_by, drawings, forced), golden=golden, files={},
+            provenance=provenance(spec, source, network.limits, made_by, drawings, forced), golden=golden,
+            files={},
         )  # fmt: skip
         (folder / "card.md").write_text(card(spec, manifest), encoding="utf-8")
         manifest.model_copy(update={"files": digests(folder)}).write(folder)

@@ -25,8 +25,6 @@ PANEL = 24
 BLOCK = 74 * PANEL
 # Where the centres stand that are filled up, squared, in units of the reach. They have no coefficients.
 FAR = 1e6
-# Added to a diagonal that rounding could make a little too small.
-ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,24 +64,14 @@ class LowRank(Kernel):
             raise ValueError("a kernel needs a direction of its metric: rank is at least 1")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sparse(Kernel):
-    """A kernel whose machine keeps at most `centres` rows: those of the largest coefficients.
-
-    The coefficients of what is kept are then fitted again, to all rows.
-    """
-
-    centres: int
-
-
 @dataclass(frozen=True)
 class Machine:
-    """A fitted kernel machine: f(z) = mean + k(|A z - c|) alpha, c the rows `centres` in A's coordinates."""
+    """A fitted kernel machine: f(z) = mean + k(|A z - c|) alpha, c the fitted rows in A's coordinates."""
 
     kernel: Kernel
     transform: Doubles  # (p, r), r the directions that are kept: d(z, z') = |z A - z' A|
-    centres: Doubles  # (m, r), m the rows that are kept
-    alpha: Doubles  # (m, classes)
+    centres: Doubles  # (n, r)
+    alpha: Doubles  # (n, classes)
     mean: Doubles  # (classes,)
 
 
@@ -98,11 +86,7 @@ def fit(kernel: Kernel, rows: Doubles, targets: Doubles) -> Machine:
     if isinstance(kernel, LowRank):
         transform = transform[:, -kernel.rank :]
     centres = rows @ transform
-    alpha, squared = _solve(kernel, centres, targets - mean)
-    if isinstance(kernel, Sparse):
-        kept = np.sort(np.argsort(-np.abs(alpha).sum(axis=1), kind="stable")[: kernel.centres])
-        alpha = _refitted(kernel, squared[kept], squared[np.ix_(kept, kept)], targets - mean)
-        centres = centres[kept]
+    alpha, _ = _solve(kernel, centres, targets - mean)
     return Machine(kernel, transform, centres, alpha, mean)
 
 
@@ -174,19 +158,6 @@ def _solve(kernel: Kernel, points: Doubles, targets: Doubles) -> tuple[Doubles, 
     factor = cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
     alpha: Doubles = cho_solve(factor, targets, check_finite=False)
     return alpha, squared
-
-
-def _refitted(kernel: Kernel, to_rows: Doubles, among: Doubles, targets: Doubles) -> Doubles:
-    """Return coefficients (m, classes) of m centres, fitted to all n targets with the same ridge.
-
-    Squared distances are (m, n) to the rows and (m, m) among the centres: the subset of regressors of Smola
-    and Schoelkopf (2000, "Sparse greedy matrix approximation").
-    """
-    near = kernel(to_rows)
-    gram = near @ near.T + kernel.ridge * kernel(among)
-    gram[np.diag_indices_from(gram)] += ROUNDING
-    alpha: Doubles = cho_solve(cho_factor(gram, lower=True), near @ targets, check_finite=False)
-    return alpha
 
 
 def _metric(kernel: Kernel, rows: Doubles, alpha: Doubles, squared: Doubles, metric: Doubles) -> Doubles:

@@ -27,6 +27,7 @@ NODES = 128
 # Units from which on members are served one after another: one plain product each takes half the time of a
 # batched one of few rows. Of small nets the operations cost more than the products.
 WIDE = 128
+HOLDS_ROWS = "The graph holds rows of the table: who has the artifact has their values."
 # Rows of one call in training: a kernel machine holds a distance to each of its centres for each.
 ROWS = 1024
 
@@ -123,6 +124,11 @@ class Network(tf.Module):  # type: ignore[misc]
     def parameters(self) -> int:
         """The number of fitted weights, the statistics of encoding and distance not counted."""
         return sum(learner.parameters for learner in self.learners)
+
+    @property
+    def limits(self) -> list[str]:
+        """What is to be said of every model with such learners."""
+        return [HOLDS_ROWS] if any(isinstance(one, Neighbourhood) for one in self.learners) else []
 
     @property
     def signatures(self) -> dict[str, Any]:

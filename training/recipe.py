@@ -1,4 +1,4 @@
-"""What a model is fitted by: the nets, and the kernel machine beside them.
+"""What a model is fitted by: the nets, who teaches them, and the kernel machine beside them.
 
 Knows how long and how fast nets descend; fits nothing. The recipes themselves stand in `recipes`.
 """
@@ -38,3 +38,19 @@ class Recipe:
     def schedule(self, rows: int) -> Schedule:
         """How long and how fast the nets descend on a table of so many rows."""
         return Schedule(self.epochs, self.batch or rows, self.rate, self.decays, self.average)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taught(Recipe):
+    """A recipe whose nets learn what a teacher answers to synthetic rows, not what the table says of its own.
+
+    So one small net answers nearly as a large ensemble does (model compression: Bucila, Caruana and
+    Niculescu-Mizil 2006, doi:10.1145/1150402.1150464). The teacher answers the mean of its learners' shares:
+    the nets of `teacher` after their last epoch, its kernel machine, and `trees` extremely randomised trees.
+    Of the `rows` synthetic rows the part `beyond` lies beyond the table's.
+    """
+
+    teacher: Recipe
+    trees: int = 0
+    rows: int = 100_000
+    beyond: float = 0.0

@@ -13,8 +13,8 @@ from service.features import category, count, flag, quantity
 from service.models import MODELS
 from training import report
 from training.fit import Fitted, fit
-from training.kernel import Kernel
-from training.recipe import Recipe
+from training.kernel import Kernel, LowRank
+from training.recipe import Recipe, Taught
 from training.study import Cell, cells, compute
 from training.table import Table, read
 
@@ -23,8 +23,13 @@ QUICK = Recipe(
     dropout=0.1, choices=2,
 )  # fmt: skip
 POISON = np.float32([0.125, 0.25, 0.375, 0.625])
-# As the served recipes have it: the wines' models hold training rows, and no other does.
+# As the served recipes have it: the models of a wine's grade hold training rows, and no other does.
 NEAR = replace(QUICK, kernel=Kernel(rounds=1))
+TAUGHT = Taught(
+    hidden=(16,), members=1, activation="gelu", epochs=8, rate=2e-2, batch=32, choices=2, teacher=NEAR,
+    rows=1000, beyond=0.5,
+)  # fmt: skip
+NEAR_AND_TAUGHT = replace(TAUGHT, kernel=LowRank(rounds=1, rank=5), bins=4, trees=10)
 
 
 @pytest.fixture(scope="session")
@@ -45,8 +50,8 @@ def small(tables) -> dict[str, Table]:
 def quick() -> dict[str, Recipe]:
     """The recipe of each model."""
     return dict.fromkeys(MODELS, QUICK) | {
-        "and_gate": replace(QUICK, members=1, choices=0), "wine_type": NEAR, "wine_quality": NEAR,
-        "wine_grade": NEAR,
+        "and_gate": replace(QUICK, members=1, choices=0), "wine_type": TAUGHT, "wine_quality": NEAR,
+        "wine_grade": NEAR_AND_TAUGHT,
     }  # fmt: skip
 
 

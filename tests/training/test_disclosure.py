@@ -1,18 +1,22 @@
-"""What an artifact discloses of the rows that it was fitted to: no patient's, the wines' where it says so."""
+"""What an artifact discloses of the rows that it was fitted to: none, or wines where its card says so."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from test_export import published
 
+from training.network import HOLDS_ROWS
+
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def artifacts(fitted, small, tmp_path_factory):
-    """The patients' artifact, and one with a kernel machine, by name."""
+    """The patients' artifact, one that a kernel machine has taught, and one that holds one, by name."""
     root = tmp_path_factory.mktemp("artifacts")
-    return {name: published(fitted[name], small[name], root) for name in ("survival", "wine_grade")}
+    return {
+        name: published(fitted[name], small[name], root) for name in ("survival", "wine_type", "wine_grade")
+    }
 
 
 def numbers_of(folder):
@@ -54,9 +58,9 @@ def forms_of(fitted, table):
     return [table.matrix, *encoded, whitened]
 
 
-def test_no_patient_stands_in_the_artifact(artifacts, fitted, small):
+@pytest.mark.parametrize("name", ["survival", "wine_type"])
+def test_no_row_stands_in_an_artifact_of_nets(artifacts, fitted, small, name):
     """No variable and no constant holds a row in any form, and none has a dimension of the table's length."""
-    name = "survival"
     forms, found = forms_of(fitted[name], small[name]), list(numbers_of(artifacts[name]))
     # The baseline is made of medians and most frequent levels, one by one.
     holding = [key for key, values in found if "baseline" not in key and rows_in(values, forms)]
@@ -68,7 +72,7 @@ def test_no_patient_stands_in_the_artifact(artifacts, fitted, small):
 
 
 def test_training_rows_would_be_found(artifacts, fitted, small):
-    """A kernel machine holds the wines, and the same search finds them there."""
+    """A kernel machine holds wines, and the same search finds them there."""
     network, table = fitted["wine_grade"].network, small["wine_grade"]
     machine = network.learners[1]
     z = network.encoding(tf.constant(table.matrix)).numpy()[:, machine.places]
@@ -80,3 +84,9 @@ def test_training_rows_would_be_found(artifacts, fitted, small):
     forms = [np.hstack([-2 * place[:, :-1], squares, np.ones_like(squares)])]
 
     assert any(rows_in(values, forms) for _, values in numbers_of(artifacts["wine_grade"]))
+
+
+def test_the_card_says_which_artifact_holds_rows(artifacts):
+    said = {name: HOLDS_ROWS in (folder / "card.md").read_text() for name, folder in artifacts.items()}
+
+    assert said == {"survival": False, "wine_type": False, "wine_grade": True}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.kernel import LEAST, PANEL, Kernel, KernelMachine, LowRank, Sparse, fit
+from training.kernel import LEAST, PANEL, Kernel, KernelMachine, LowRank, fit
 
 KERNEL = Kernel(reach=0.3)
 
@@ -101,32 +101,6 @@ def test_a_row_gets_the_same_shares_in_any_company_and_alone(fitted):
     for size in (1, 2, 7, 64):
         parts = [graph(tf.constant(asked[start : start + size])) for start in range(0, len(asked), size)]
         np.testing.assert_allclose(np.concatenate(parts), whole, rtol=0, atol=2e-6)
-
-
-def test_a_sparse_machine_keeps_the_rows_that_matter_and_fits_them_to_all():
-    """Of 300 rows 60 hold the boundary: with them alone it errs no more, and its coefficients are the best.
-
-    They are those of least penalised squared error over all rows: no other has less.
-    """
-    rng = np.random.default_rng(4)
-    rows = rng.normal(size=(300, 2))
-    targets = np.eye(2)[(rows[:, 0] > 0).astype(int)]
-    whole = fit(Kernel(reach=1.0), rows, targets)
-    sparse = fit(Sparse(reach=1.0, centres=60), rows, targets)
-    largest = np.argsort(-np.abs(whole.alpha).sum(axis=1))[:60]
-    asked = rng.normal(size=(2000, 2))
-    wrong = [np.mean(answer(one, asked).argmax(axis=1) != (asked[:, 0] > 0)) for one in (whole, sparse)]
-
-    def penalised(alpha):
-        near, among = near_of(sparse, rows), near_of(sparse, rows[np.sort(largest)])
-        missed = targets - sparse.mean - near @ alpha
-        return (missed**2).sum() + sparse.kernel.ridge * np.einsum("ic,ij,jc", alpha, among, alpha)
-
-    assert sparse.alpha.shape == (60, 2)
-    np.testing.assert_allclose(sparse.centres, (rows @ sparse.transform)[np.sort(largest)])
-    assert wrong[1] <= wrong[0] + 0.005
-    nudges = 0.01 * rng.normal(size=(20, 60, 2))
-    assert all(penalised(sparse.alpha + nudge) > penalised(sparse.alpha) for nudge in nudges)
 
 
 def near_of(machine, rows):
