@@ -12,7 +12,7 @@ from service.engine import Answer, Engine, Read
 from service.errors import NotReady, ShuttingDown
 from service.limits import Door, Stage
 from service.registry import Registry
-from service.requests import HttpCaller, Receive, announced, body_of, bound, timeout
+from service.requests import HttpCaller, Receive, announced, body_of, bound, headers_of, timeout
 from service.settings import Settings
 from service.telemetry import Telemetry
 from service.watch import Watch
@@ -51,7 +51,7 @@ async def exchange(
     """
     state: State = scope["app"].state
     servable = state.registry.servable(action.judge.spec.name, version)
-    headers = dict(scope["headers"])
+    headers = headers_of(scope)
     read = reading(headers)
     caller = HttpCaller(receive, timeout(headers, state.settings.request_timeout_s))
     size = announced(headers)

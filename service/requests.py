@@ -32,6 +32,11 @@ from service.table import read_csv
 Receive = Callable[[], Awaitable[Any]]
 CHARSETS = ("utf-8", "utf8", "us-ascii")
 GZIP = (b"gzip", b"x-gzip")
+# Headers that say what a body is, who answers it and when: of two nobody knows which is meant.
+SINGLE = frozenset({
+    b"content-type", b"content-encoding", b"request-timeout", b"inference-header-content-length", b"x-model",
+    b"x-amzn-sagemaker-target-model",
+})  # fmt: skip
 TIMEOUT_HEADER = b"request-timeout"
 PIECE = 64 * 1024
 
@@ -51,6 +56,18 @@ class HttpCaller:
     async def gone(self) -> None:
         """Return when the connection is closed."""
         await self._receive()
+
+
+def headers_of(scope: Any) -> Mapping[bytes, bytes]:
+    """The headers of a request by name. Raises MalformedBody if one of SINGLE has two values."""
+    pairs = scope["headers"]
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        for name, value in pairs:
+            if name in SINGLE and value != found[name]:
+                header = name.decode().title()
+                raise MalformedBody(f"The header {header} stands there twice, with two values; send one.")
+    return found
 
 
 async def body_of(headers: Mapping[bytes, bytes], receive: Receive, settings: Settings) -> bytes:

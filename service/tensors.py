@@ -97,17 +97,20 @@ def _plain(row: type[Row], matrix: NDArray[Any]) -> bool:
     return not any((found[:, part] > found[:, total]).any() for _, part, total in row.parts())
 
 
-def from_columns(spec: ModelSpec, columns: Mapping[str, Column], pointer: Pointer, row: str) -> Instances:
+def from_columns(
+    spec: ModelSpec, columns: Mapping[str, Column], pointer: Pointer, row: str, listed: bool = False
+) -> Instances:
     """Judge columns of n values each, by public names, in any order; arrays, or lists of JSON's values.
 
     A value is a public one, as in a JSON row, or the code of a level or a flag, as in the table and in the
-    matrix: booleans are for flags, numbers for all else and for codes, texts are names of levels. `row` is
-    the pointer at which a name that is missing or not declared is told.
+    matrix: booleans are for flags, numbers for all else and for codes, texts are names of levels. A name that
+    is missing or not declared is told below the pointer `row`, or if names are `listed` there, at it.
 
     Raises InvalidRows with the pointers, MalformedBody if columns differ in length, TooLarge.
     """
     # Told as of a row with these fields: undeclared ones by their place, missing ones by name.
-    refuse(list(row_violations(spec, {name: spec.example.get(name) for name in columns}, row)))
+    told = row_violations(spec, {name: spec.example.get(name) for name in columns}, row)
+    refuse([replace(one, pointer=row) if listed else one for one in told])
     if len({len(column) for column in columns.values()}) != 1:
         raise MalformedBody("The columns differ in length; send a value for each row in each of them.")
     return Instances(_judged(spec, [columns[feature.name] for feature in spec.features], pointer))

@@ -163,6 +163,34 @@ def invocations(spec: ModelSpec, rows: Instances) -> dict[str, Any]:
     return {"url": "/invocations", "json": {"dataframe_split": frame}, "headers": {"x-model": spec.name}}
 
 
+def invocations_of(spec: ModelSpec, rows: Instances, key: str) -> dict[str, Any]:
+    """In a form that another dialect has, or MLflow alone, by its key."""
+    documents = {
+        "dataframe_records": {"dataframe_records": rows},
+        "instances": {"instances": shortest(matrix(spec, rows)).tolist()},
+        "inputs": v1_columns(spec, rows)["json"],
+    }
+    return {"url": "/invocations", "json": documents[key], "headers": {"x-model": spec.name}}
+
+
+def vertex(spec: ModelSpec, rows: Instances) -> dict[str, Any]:
+    return {
+        "url": "/vertex",
+        "json": {"instances": rows, "parameters": {}},
+        "headers": {"x-model": spec.name},
+    }
+
+
+def v2_raw(spec: ModelSpec, rows: Instances) -> dict[str, Any]:
+    """The matrix, and nothing else."""
+    headers = {"inference-header-content-length": "0"}
+    return {
+        "url": f"/v2/models/{spec.name}/infer",
+        "content": matrix(spec, rows).astype("<f4").tobytes(),
+        "headers": headers,
+    }
+
+
 def invocations_csv(spec: ModelSpec, rows: Instances) -> dict[str, Any]:
     request = native_csv(spec, rows)
     return request | {"url": "/invocations", "headers": request["headers"] | {"x-model": spec.name}}
@@ -175,6 +203,7 @@ FORMS = [
     Form("OIP JSON, flat, FP64, answered in bytes", partial(v2_json, datatype="FP64", flat=True), v2_numbers),
     Form("OIP binary", partial(v2_binary, dtype="<f4"), v2_numbers),
     Form("OIP binary, FP64", partial(v2_binary, dtype="<f8"), v2_numbers),
+    Form("OIP, the matrix alone", v2_raw, v2_numbers),
     Form("OIP per-feature tensors", partial(v2_features, binary=False), v2_numbers),
     Form("OIP per-feature tensors, binary", partial(v2_features, binary=True), v2_numbers),
     Form("TensorFlow Serving, rows", v1_rows, of_records),
@@ -183,6 +212,11 @@ FORMS = [
     Form("TensorFlow Serving, columns of numbers", v1_tensor, of_columns),
     Form("/invocations, a frame", invocations, of_records),
     Form("/invocations, a table", invocations_csv, of_records),
+    *(
+        Form(f"/invocations, {key}", partial(invocations_of, key=key), of_records)
+        for key in ("dataframe_records", "instances", "inputs")
+    ),
+    Form("Vertex AI", vertex, of_records),
 ]
 
 
@@ -191,7 +225,7 @@ class Service:
 
     def __init__(self, registry: Registry) -> None:
         self._runner = asyncio.Runner()
-        self._context = client_of(create_app(Settings(), registry))
+        self._context = client_of(create_app(Settings(aip_predict_route="/vertex"), registry))
         self.client = self._runner.run(self._context.__aenter__())
 
     def post(self, **request: Any) -> httpx.Response:

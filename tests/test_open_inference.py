@@ -23,6 +23,11 @@ LENGTH = "inference-header-content-length"
 # Both as (2, 2).
 ROWS = [[1, 0], [1, 1]]
 BYTES = np.array(ROWS, "<f4").tobytes()
+# The gate's x2 as a column of lists, and more texts than there may be rows, none of a letter.
+NESTED = {"name": "x2", "shape": [2, 1], "datatype": "INT8", "data": [[1], [7]]}
+TEXTS = {
+    "name": "x1", "shape": [100_001], "datatype": "BYTES", "parameters": {"binary_data_size": 400_004}
+}  # fmt: skip
 CLASSIFIED = {"name": "probability", "parameters": {"classification": 1}}
 AS_ONE = {"name": "probability", "parameters": {"binary_data": 1}}
 NAN = np.array([[1, 0], [1, np.nan]], "<f4").tobytes()
@@ -72,7 +77,7 @@ async def test_what_is_read_needs_no_redirect(client: httpx.AsyncClient, path: s
         ({"json": {"inputs": [gate(shape=[10**30, 10**30])]}}, 400, "as its shape says"),
         ({"json": {"inputs": [gate(shape=[0, 10**30], data=[])]}}, 400, "larger than any memory"),
         ({"json": {"inputs": [gate(shape=[2**62, 0], data=[])]}}, 400, "larger than any memory"),
-        ({"json": {"inputs": [gate(shape=[0, 2**62], data=[], datatype="BYTES")]}}, 400, "larger than any"),
+        ({"json": {"inputs": [gate(shape=[0, 2**62], data=[], datatype="BYTES")]}}, 400, "not of numbers"),
         ({"json": {"inputs": [gate(shape=[4])]}}, 400, "as its shape says"),
         ({"json": {"inputs": [gate(shape=[4], data=[1, 0, 1, 1])]}}, 400, "(rows, 2)"),
         ({"json": {"inputs": [gate(shape=[1, 4], data=[1, 0, 1, 1])]}}, 400, "(rows, 2)"),
@@ -82,7 +87,7 @@ async def test_what_is_read_needs_no_redirect(client: httpx.AsyncClient, path: s
         ({"json": {"inputs": [gate(data={"0": 1})]}}, 400, "as its shape says"),
         ({"json": {"inputs": [gate(data=7)]}}, 400, "as its shape says"),
         ({"json": {"inputs": [gate(data=[[1, 0], 7])]}}, 400, "as its shape says"),
-        ({"json": {"inputs": [gate(data="1011", datatype="BYTES")]}}, 400, "as its shape says"),
+        ({"json": {"inputs": [gate(name="x1", data="11", shape=[2], datatype="BYTES")]}}, 400, "no list"),
         ({"json": {"inputs": [gate(data=None)]}}, 400, "or neither"),
         ({"json": {"inputs": [gate(data=[[1, 0], [1, True]])]}}, 400, "not of its datatype"),
         ({"json": {"inputs": [gate(data=[[1, 0], [1, None]])]}}, 400, "not of its datatype"),
@@ -107,8 +112,14 @@ async def test_what_is_read_needs_no_redirect(client: httpx.AsyncClient, path: s
         ({"json": {"inputs": [gate(shape=[0, 2], data=[])]}}, 422, "no rows"),
         ({"json": {"inputs": [gate(data=[[1, 0], [1, 7]])]}}, 422, "#/inputs/0/data/1/1: x2 is outside"),
         ({"content": json.dumps({"inputs": [gate(data=[1, 0, 1, math.nan])]})}, 422, "not a finite number"),
-        ({"json": {"inputs": [gate(data=[[1, 0], [1, 1e300]])]}}, 422, "not a finite number"),
-        ({"json": {"inputs": [gate(name="x1", shape=[2], data=[1, 0])]}}, 422, "x2 is missing"),
+        ({"json": {"inputs": [gate(data=[[1, 0], [1, 1e300]])]}}, 400, "#/inputs/0: A value of a"),
+        ({"json": {"inputs": [gate(data=[1, 0, 1, 7])]}}, 422, "#/inputs/0/data/3: x2 is outside"),
+        ({"json": {"inputs": [gate(name="x1", shape=[2], data=[1, 0])]}}, 422, "#/inputs: x2 is missing"),
+        ({"json": {"inputs": [column("x1", 1, 0), column("x2", 1, None)]}}, 400, "#/inputs/1: A value"),
+        ({"json": {"inputs": [column("x1", 1, 0), NESTED]}}, 422, "#/inputs/1/data/1/0: x2 is outside"),
+        ({"json": {"inputs": [gate()] * 1001}}, 400, "look at #/inputs"),
+        ({"json": {"inputs": [gate()], "outputs": [{"name": "probability"}] * 1001}}, 400, "#/outputs"),
+        (binary(TEXTS, tail=b"\0" * 400_004), 413, "at most 100,000 rows"),
         ({"json": {"inputs": [column("x1", 1, 0), column("x2", 1, 7)]}}, 422, "#/inputs/1/data/1: x2 is"),
         ({"json": {"inputs": [gate(name="horse", shape=[2], data=[1, 0])]}}, 422, "not declared"),
         (binary(raw(), tail=BYTES[:-1]), 400, "binary_data_size together"),
@@ -122,7 +133,7 @@ async def test_what_is_read_needs_no_redirect(client: httpx.AsyncClient, path: s
         (binary(raw(shape=[2**40, 2**40])), 400, "4 each"),
         (binary(raw(size=0, shape=[0, 10**30]), tail=b""), 400, "larger than any memory"),
         (binary(raw(size=0, shape=[2**62, 0]), tail=b""), 400, "larger than any memory"),
-        (binary(raw(size=0, shape=[0, 2**62], datatype="BYTES"), tail=b""), 400, "larger than any memory"),
+        (binary(raw(size=0, shape=[0, 2**62], datatype="BYTES"), tail=b""), 400, "not of numbers"),
         (binary(raw(size=-16)), 400, "no number of bytes"),
         (binary(raw(parameters={"binary_data_size": True})), 400, "no number of bytes"),
         (binary(raw(data=ROWS)), 400, "or neither"),
@@ -179,6 +190,54 @@ async def test_tensors_of_json_and_of_bytes_stand_side_by_side(client: httpx.Asy
     found = json.loads(mixed.content[:size])["outputs"]
     assert found[1] == usual[1]
     assert np.frombuffer(mixed.content[size:], "<f4").tolist() == usual[0]["data"]
+
+
+async def test_outputs_come_in_the_order_in_which_they_are_asked_for(client: httpx.AsyncClient) -> None:
+    """As JSON and as bytes: not in that of the graph, which has the probability first."""
+    asked = ["distance_percentile", "probability"]
+    outputs = [{"name": name} for name in asked]
+    usual = {
+        one["name"]: one["data"]
+        for one in (await client.post(INFER, json={"inputs": [gate()]})).json()["outputs"]
+    }
+    plain = await client.post(INFER, json={"inputs": [gate()], "outputs": outputs})
+    packed = await client.post(
+        INFER, json={"inputs": [gate()], "outputs": outputs, "parameters": {"binary_data_output": True}}
+    )
+
+    assert [one["name"] for one in plain.json()["outputs"]] == asked != list(usual)
+    tail = np.frombuffer(packed.content[int(packed.headers[LENGTH]) :], "<f4").tolist()
+    assert tail == [*usual["distance_percentile"], *usual["probability"]]
+
+
+async def test_what_is_null_is_left_out(client: httpx.AsyncClient) -> None:
+    """As clients write it whose classes have these fields."""
+    nulls = {"id": None, "parameters": None, "outputs": None}
+    answer = await client.post(INFER, json={"inputs": [gate(parameters=None)]} | nulls)
+
+    assert answer.json() == (await client.post(INFER, json={"inputs": [gate()]})).json()
+
+
+@pytest.mark.parametrize("padded", ["{} ", "{}\t", " {}"])
+async def test_spaces_around_the_value_of_a_header_are_no_part_of_it(
+    client: httpx.AsyncClient, padded: str
+) -> None:
+    """RFC 9110, section 5.5."""
+    request = binary(raw())
+    request["headers"][LENGTH] = padded.format(request["headers"][LENGTH])
+
+    assert (await client.post(INFER, **request)).status_code == 200
+
+
+async def test_of_two_lengths_nobody_knows_which_is_meant(client: httpx.AsyncClient) -> None:
+    """Twice the same says one thing, two values none."""
+    request = binary(raw())
+    length = request["headers"][LENGTH]
+    same = await client.post(INFER, content=request["content"], headers=[(LENGTH, length)] * 2)
+    other = await client.post(INFER, content=request["content"], headers=[(LENGTH, "0"), (LENGTH, length)])
+
+    assert (same.status_code, other.status_code) == (200, 400)
+    assert "Inference-Header-Content-Length stands there twice" in other.json()["error"]
 
 
 async def test_an_output_comes_as_all_do_unless_it_says_otherwise(client: httpx.AsyncClient) -> None:
@@ -244,6 +303,16 @@ async def test_the_index_lists_what_is_served_and_why_others_are_not(registry: R
     ]  # fmt: skip
     assert ready == [served]
     assert (wrong.status_code, large.status_code) == (400, 400)
+
+
+def test_bytes_stand_in_the_document_too() -> None:
+    """As a body, as an answer, and the header that says where they begin."""
+    infer = create_app(Settings()).api.openapi()["paths"]["/v2/models/{model}/infer"]["post"]
+    media = {"application/json", "application/octet-stream"}
+
+    assert infer["requestBody"]["content"].keys() == infer["responses"]["200"]["content"].keys() == media
+    assert "Inference-Header-Content-Length" in infer["responses"]["200"]["headers"]
+    assert [one["name"] for one in infer["parameters"]] == ["model", "Inference-Header-Content-Length"]
 
 
 @pytest.mark.parametrize("path", ["horse", "ho%0Arse", "and_gate/versions/99", "and_gate/versions/0"])

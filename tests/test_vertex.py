@@ -88,11 +88,24 @@ async def test_what_is_no_request_is_refused(registry: Registry, body: str, why:
     assert why in answer.json()["error"]
 
 
+@pytest.mark.parametrize("path", ["/v1/models/and_gate:predict", "/invocations"])
+async def test_a_path_of_another_dialect_fits_but_for_parameters(registry: Registry, path: str) -> None:
+    """It keeps its meaning, and `parameters` is none of its keys."""
+    settings = Settings(aip_predict_route=path, invocations_model="and_gate")
+    headers = {"content-type": "application/json"}
+    async with client_of(create_app(settings, registry)) as client:
+        fits = await client.post(path, json={"instances": [[1, 1]]}, headers=headers)
+        more = await client.post(path, json={"instances": [[1, 1]], "parameters": {}}, headers=headers)
+
+    assert (fits.status_code, more.status_code) == (200, 400)
+    assert fits.json().keys() == {"predictions"}
+
+
 async def test_a_path_that_no_dialect_has_refuses_as_the_native_one_does(registry: Registry) -> None:
     """Vertex AI asks for no form of errors."""
     settings = Settings(aip_predict_route="/predict", invocations_model="and_gate")
     async with client_of(create_app(settings, registry)) as client:
-        refused(await client.post("/predict", json={"instances": [[1, 7]]}), 422, "#/instances/0/x2")
+        refused(await client.post("/predict", json={"instances": [[1, 7]]}), 422, "#/instances/0/1")
 
 
 async def test_health_is_not_answered_while_a_model_is_missing() -> None:

@@ -20,7 +20,7 @@ from service.instances import Instances
 from service.judge import Judge
 from service.protocol import MAX_ROWS
 from service.spec import ModelSpec
-from service.tensors import Pointer, from_columns, from_matrix
+from service.tensors import from_columns, from_matrix
 
 # The name of the signature's one input.
 TENSOR = "x"
@@ -69,10 +69,10 @@ def from_instances(judge: Judge, items: Any, key: str = "instances") -> Instance
     if kinds == {dict}:
         if not all(len(item) == 1 and TENSOR in item for item in items):
             return named(judge, items, key)
-        items = [item[TENSOR] for item in items]
-    elif kinds != {list}:
+        return _tensor(judge.spec, [item[TENSOR] for item in items], key, f"#/{key}/{{}}/{TENSOR}")
+    if kinds != {list}:
         raise MalformedBody(f"The rows in `{key}` are not all lists or all objects; give all in one form.")
-    return _tensor(judge.spec, items, key)
+    return _tensor(judge.spec, items, key, f"#/{key}/{{}}")
 
 
 def from_inputs(judge: Judge, value: Any) -> Instances:
@@ -80,11 +80,12 @@ def from_inputs(judge: Judge, value: Any) -> Instances:
 
     Raises MalformedBody, InvalidRows or TooLarge.
     """
+    row = "#/inputs/{}"
     if isinstance(value, dict) and value.keys() == {TENSOR}:
-        value = value[TENSOR]
+        value, row = value[TENSOR], f"#/inputs/{TENSOR}/{{}}"
     if not isinstance(value, dict):
         filled(value, "inputs")
-        return _tensor(judge.spec, value, "inputs")
+        return _tensor(judge.spec, value, "inputs", row)
     if not all(isinstance(column, list) for column in value.values()):
         raise MalformedBody("A column in `inputs` is no list; give {feature: [its value in each row, ...]}.")
     columns = {name: _plain(column) for name, column in value.items()}
@@ -100,7 +101,7 @@ def named(judge: Judge, rows: Any, key: str) -> Instances:
     if not all(row.keys() == names for row in rows):
         _refuse_names(judge, rows, key)
     columns = {name: _plain([row[name] for row in rows]) for name in names}
-    return from_columns(judge.spec, columns, _below(key), f"#/{key}/0")
+    return from_columns(judge.spec, columns, lambda row, name: f"#/{key}/{row}/{name}", f"#/{key}/0")
 
 
 def _refuse_names(judge: Judge, rows: Sequence[Any], key: str) -> NoReturn:
@@ -115,8 +116,11 @@ def _refuse_names(judge: Judge, rows: Sequence[Any], key: str) -> NoReturn:
     raise AssertionError("rows with the declared names have the same names")
 
 
-def _tensor(spec: ModelSpec, rows: Sequence[Any], key: str) -> Instances:
-    """Rows of numbers in declared order: JSON's booleans and texts are none, though numpy would take them."""
+def _tensor(spec: ModelSpec, rows: Sequence[Any], key: str, row: str) -> Instances:
+    """Rows of numbers in declared order: JSON's booleans and texts are none, though numpy would take them.
+
+    `row` is the pointer of a row, with {} for its number.
+    """
     width = len(spec.features)
     if not all(isinstance(row, list) and len(row) == width for row in rows):
         raise MalformedBody(
@@ -129,11 +133,8 @@ def _tensor(spec: ModelSpec, rows: Sequence[Any], key: str) -> Instances:
         matrix = np.array(rows, np.float64)
     except OverflowError:
         raise MalformedBody(f"A number in `{key}` is beyond float64; give smaller ones.") from None
-    return from_matrix(spec, matrix, _below(key))
-
-
-def _below(key: str) -> Pointer:
-    return lambda row, name: f"#/{key}/{row}/{name}"
+    places = {feature.name: place for place, feature in enumerate(spec.features)}
+    return from_matrix(spec, matrix, lambda number, name: f"{row.format(number)}/{places[name]}")
 
 
 def filled(items: Any, key: str) -> None:

@@ -29,7 +29,7 @@ from service.instances import Asked, Instances
 from service.judge import Judge
 from service.openapi import CSV, JSON
 from service.problems import Problem
-from service.requests import media_type
+from service.requests import headers_of, media_type
 from service.routes import JSON_TYPE, Shortcut, answering_head
 from service.spec import ModelSpec
 from service.table import read_csv
@@ -119,7 +119,7 @@ async def invoke(asked: Mapping[str, Action], scope: Scope, receive: Receive, re
     Raises ServiceError.
     """
     state: State = scope["app"].state
-    name = _named(dict(scope["headers"])) or state.settings.invocations_model or _only(asked)
+    name = _named(headers_of(scope)) or state.settings.invocations_model or _only(asked)
     if name is None:
         raise MalformedBody(
             "Several models are served, and the request names none: send the header X-Model with one of"
@@ -133,7 +133,7 @@ async def invoke(asked: Mapping[str, Action], scope: Scope, receive: Receive, re
 def _named(headers: Mapping[bytes, bytes]) -> str | None:
     """The model that a request names."""
     found = next((headers[header] for header in HEADERS if header in headers), None)
-    return None if found is None else found.decode("latin-1").removesuffix(ARCHIVE)
+    return None if found is None else found.decode("latin-1").strip().removesuffix(ARCHIVE)
 
 
 def _only(models: Collection[str]) -> str | None:
@@ -185,8 +185,9 @@ def _from_split(judge: Judge, frame: Any) -> Instances:
     columns = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else dict.fromkeys(names, ())
     below = "#/dataframe_split"
     return from_columns(
-        judge.spec, columns, lambda row, name: f"{below}/data/{row}/{places[name]}", f"{below}/columns"
-    )
+        judge.spec, columns, lambda row, name: f"{below}/data/{row}/{places[name]}", f"{below}/columns",
+        listed=True,
+    )  # fmt: skip
 
 
 def envelope(said: Problem) -> Response:
@@ -204,7 +205,11 @@ def _errors(*codes: int) -> dict[int | str, dict[str, Any]]:
 
 def _described(specs: list[ModelSpec]) -> dict[str, Any]:
     """The body, with an example for each model; and the header that names one."""
-    records = {spec.name: {"value": {"dataframe_records": [dict(spec.example)]}} for spec in specs}
+    rows = {
+        f"{spec.name}, {form}": {"value": {form: value}}
+        for spec in specs
+        for form, value in _forms(spec.example).items()
+    }
     tables = {
         spec.name: {"value": "\n".join([",".join(spec.example), ",".join(map(str, spec.example.values()))])}
         for spec in specs
@@ -213,7 +218,7 @@ def _described(specs: list[ModelSpec]) -> dict[str, Any]:
         "requestBody": {
             "required": True,
             "content": {
-                JSON: {"schema": {"type": "object"}, "examples": records},
+                JSON: {"schema": {"type": "object"}, "examples": rows},
                 CSV: {"schema": {"type": "string"}, "examples": tables},
             },
         },
@@ -225,6 +230,16 @@ def _described(specs: list[ModelSpec]) -> dict[str, Any]:
                 "schema": {"type": "string", "enum": [spec.name for spec in specs]},
             }
         ],
+    }
+
+
+def _forms(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One row in each form that JSON may have."""
+    return {
+        "dataframe_split": {"columns": list(row), "data": [list(row.values())]},
+        "dataframe_records": [dict(row)],
+        "instances": [dict(row)],
+        "inputs": {name: [value] for name, value in row.items()},
     }
 
 

@@ -1,7 +1,8 @@
 """Vertex AI's contract for containers: it names a path for health and one for predictions (AIP_...).
 
 https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements. A path that another route
-has keeps its meaning: /health/ready, /invocations and /v1/models/MODEL:predict fit the contract too.
+has keeps its meaning: /health/ready fits the contract, and /invocations and /v1/models/MODEL:predict without
+`parameters`.
 """
 
 from collections.abc import Mapping

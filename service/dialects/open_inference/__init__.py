@@ -39,14 +39,16 @@ from service.judge import SMALL_BODY
 from service.limits import Stage
 from service.openapi import JSON
 from service.problems import Problem
-from service.requests import body_of
+from service.requests import body_of, headers_of
 from service.routes import JSON_TYPE, Shortcut, Version, answering_head
 from service.spec import ModelSpec
 from service.telemetry import Headers
 
-BINARY_TYPE = ((b"content-type", b"application/octet-stream"),)
+BINARY = "application/octet-stream"
+BINARY_TYPE = ((b"content-type", BINARY.encode()),)
 # How many bytes of JSON a body begins with, where others follow.
-HEADER = b"inference-header-content-length"
+NAME = "Inference-Header-Content-Length"
+HEADER = NAME.lower().encode()
 
 
 def envelope(said: Problem) -> Response:
@@ -87,12 +89,12 @@ def _add_server(router: APIRouter) -> None:
         "/repository/index",
         summary="Every version in the artifacts folder",
         response_model=list[Indexed],
-        responses=_errors(400),
+        responses=_errors(400, 408, 413, 415, 429, 503),
         openapi_extra=_body(IndexRequest, {"ready": {"value": {"ready": True}}}),
     )
     async def index(request: Request) -> list[Indexed]:
         state = _state(request)
-        body = await body_of(dict(request.headers.raw), request.receive, state.settings)
+        body = await body_of(headers_of(request.scope), request.receive, state.settings)
         malformed = MalformedBody('The body is not an object {"ready": true or false}.')
         if len(body) > SMALL_BODY:
             raise malformed  # and to parse it would hold up all others
@@ -174,7 +176,7 @@ def _add_infer(router: APIRouter, infers: Mapping[str, Action]) -> None:
             summary="The graph's outputs for tensors of rows",
             response_model=InferResponse,
             responses=_errors(400, 404, 408, 413, 415, 422, 429, 500, 503, 504),
-            openapi_extra=_body(InferRequest, examples),
+            openapi_extra=_with_bytes(_body(InferRequest, examples)),
         )
 
 
@@ -222,6 +224,22 @@ def example(spec: ModelSpec) -> dict[str, Any]:
 def _body(kind: type[BaseModel], examples: Mapping[str, Any]) -> dict[str, Any]:
     reference = {"$ref": f"#/components/schemas/{kind.__name__}"}
     return {"requestBody": {"content": {JSON: {"schema": reference, "examples": dict(examples)}}}}
+
+
+def _with_bytes(documented: dict[str, Any]) -> dict[str, Any]:
+    """The same for bodies and answers that are JSON and behind it the bytes of tensors."""
+    content = {BINARY: {"schema": {"type": "string", "format": "binary"}}}
+    header = {
+        "description": "how many bytes of JSON the body begins with, where those of tensors stand behind it;"
+        " 0 where it is the matrix `x` in FP32 and nothing else",
+        "schema": {"type": "integer", "minimum": 0},
+    }
+    body = documented["requestBody"]
+    return {
+        "requestBody": body | {"content": body["content"] | content},
+        "parameters": [{"name": NAME, "in": "header"} | header],
+        "responses": {"200": {"content": content, "headers": {NAME: header}}},
+    }
 
 
 def _errors(*codes: int) -> dict[int | str, dict[str, Any]]:

@@ -2,12 +2,12 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr
 
 # A tensor is of rows, or of rows and columns.
 DIMENSIONS = 2
-# Of other names nobody cares here, so that none is told of, and a million of them cost nothing.
-Parameters = dict[str, Any]
+# Some clients send null for what they leave out. Of parameters with other names nobody cares here.
+Parameters = Annotated[dict[str, Any], BeforeValidator(lambda value: {} if value is None else value)]
 # Nobody declares as many features.
 MOST = 1000
 
@@ -43,7 +43,11 @@ class InferRequest(Part):
 
     id: StrictStr | None = Field(default=None, description="comes back as it is")
     inputs: Annotated[list[Input], Field(min_length=1, max_length=MOST, fail_fast=True)]
-    outputs: Annotated[list[RequestedOutput], Field(max_length=MOST, fail_fast=True)] = []
+    outputs: Annotated[
+        list[RequestedOutput],
+        Field(max_length=MOST, fail_fast=True),
+        BeforeValidator(lambda value: [] if value is None else value),
+    ] = []
 
 
 class InferenceError(BaseModel):

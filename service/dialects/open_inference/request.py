@@ -5,6 +5,7 @@ header Inference-Header-Content-Length says. Knows no HTTP library.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from service.judge import Judge
 from service.registry import Servable
 from service.spec import ModelSpec
 from service.tasks import Outputs
-from service.tensors import from_columns, from_matrix
+from service.tensors import Pointer, from_columns, from_matrix
 
 # The graph's own input, a matrix of codes.
 MATRIX = "x"
@@ -41,7 +42,7 @@ class Inference:
     def __init__(self, judge: Judge, header: bytes | None) -> None:
         """Judged by `judge`; `header` is the value of Inference-Header-Content-Length, None without one."""
         self._judge, self._spec = judge, judge.spec
-        self._header = header
+        self._header = header.strip() if header is not None else None
         self._id: str | None = None
         # The outputs that are asked for, and whether as bytes.
         self._outputs: list[tuple[str, bool]] = []
@@ -63,7 +64,7 @@ class Inference:
             _refuse_parameters(part.parameters)
         self._id = request.id
         self._outputs = self._asked(request)
-        return self._instances(request.inputs, list(_arrays(request.inputs, body, size))), Raw(self.word)
+        return self._instances(request.inputs, body, size), Raw(self.word)
 
     def _size(self, body: bytes) -> int:
         """The bytes of JSON at the beginning of the body."""
@@ -82,7 +83,7 @@ class Inference:
         rows = len(body) // (np.dtype(tensors.DTYPES["FP32"]).itemsize * width)
         self._outputs = [(output.name, True) for output in self._spec.outputs]
         matrix = tensors.of_bytes("FP32", (rows, width), body, 0, len(body))
-        return from_matrix(self._spec, matrix, _cell(self._spec, 0))
+        return from_matrix(self._spec, matrix, _cell(self._spec, flat=False))
 
     def _asked(self, request: InferRequest) -> list[tuple[str, bool]]:
         """The outputs that are asked for, and whether as bytes."""
@@ -95,20 +96,30 @@ class Inference:
             raise MalformedBody(f"{BINARY} and {ALL_BINARY} are true or false.")
         return [(name, bool(binary)) for name, binary in asked or [(name, every) for name in known]]
 
-    def _instances(self, inputs: Sequence[Input], arrays: Sequence[NDArray[Any]]) -> Instances:
+    def _instances(self, inputs: Sequence[Input], body: bytes, start: int) -> Instances:
+        """The rows of these inputs, whose bytes are those of the body from `start` on."""
         names = [one.name for one in inputs]
         if len(set(names)) < len(names):
             raise MalformedBody("Two of the inputs have the same name; keep one of them.")
-        if names == [MATRIX]:
-            return from_matrix(self._spec, arrays[0], _cell(self._spec, 0))
-        if MATRIX in names:
+        if MATRIX in names and len(names) > 1:
             raise MalformedBody(f"Send either `{MATRIX}` alone, or a tensor for each feature.")
-        if any(array.ndim > 1 and array.shape[1] != 1 for array in arrays):
-            raise MalformedBody("The tensor of a feature has not the shape (rows) or (rows, 1).")
+        # Before their bytes are read.
+        for place, one in enumerate(inputs):
+            with _at(place):
+                _check(one)
+        arrays = list(_arrays(inputs, body, start))
+        flat = [one.data is not None and not tensors.is_nested(one.data) for one in inputs]
+        if names == [MATRIX]:
+            return from_matrix(self._spec, arrays[0], _cell(self._spec, flat[0]))
         columns = {name: array.reshape(-1) for name, array in zip(names, arrays, strict=True)}
+        # A nested column has a list for each row.
+        ends = {
+            name: "" if flat[place] or arrays[place].ndim < 2 else "/0" for place, name in enumerate(names)
+        }
         return from_columns(
-            self._spec, columns, lambda row, name: f"#/inputs/{names.index(name)}/data/{row}", "#/inputs"
-        )
+            self._spec, columns, lambda row, name: f"#/inputs/{names.index(name)}/data/{row}{ends[name]}",
+            "#/inputs", listed=True,
+        )  # fmt: skip
 
     def word(self, servable: Servable, outputs: Outputs) -> bytes:
         """The answer of this version: JSON, and behind it the bytes of outputs that are asked for so."""
@@ -129,28 +140,47 @@ class Inference:
         return b"".join([text, *tail])
 
 
+def _check(one: Input) -> None:
+    """Raise MalformedBody where an input cannot be what its name says, or says twice where its values are."""
+    size = one.parameters.get(SIZE)
+    if one.datatype not in tensors.DTYPES and one.datatype != tensors.BYTES:
+        known = ", ".join([*tensors.DTYPES, tensors.BYTES])
+        raise MalformedBody(f"The datatype of an input is none of {known}.")
+    if one.name == MATRIX and one.datatype in ("BOOL", tensors.BYTES):
+        raise MalformedBody("The tensor is not of numbers; send float32, float64 or whole numbers.")
+    if one.name != MATRIX and one.shape[1:] not in ([], [1]):
+        raise MalformedBody("The tensor of a feature has not the shape (rows) or (rows, 1).")
+    if size is not None and (type(size) is not int or size < 0):
+        raise MalformedBody(f"{SIZE} is no number of bytes.")
+    if (size is None) == (one.data is None):
+        raise MalformedBody(f"An input has both `data` and {SIZE}, or neither; give one of them.")
+
+
 def _arrays(inputs: Sequence[Input], body: bytes, start: int) -> Iterator[NDArray[Any]]:
     """The tensor of each input: of JSON, or of the bytes from `start` on, which they use up."""
     sizes = [one.parameters.get(SIZE) for one in inputs]
-    for one, size in zip(inputs, sizes, strict=True):
-        if one.datatype not in tensors.DTYPES and one.datatype != tensors.BYTES:
-            known = ", ".join([*tensors.DTYPES, tensors.BYTES])
-            raise MalformedBody(f"The datatype of an input is none of {known}.")
-        if size is not None and (type(size) is not int or size < 0):
-            raise MalformedBody(f"{SIZE} is no number of bytes.")
-        if (size is None) == (one.data is None):
-            raise MalformedBody(f"An input has both `data` and {SIZE}, or neither; give one of them.")
     if start + sum(int(size) for size in sizes if size is not None) != len(body):
         raise MalformedBody(
             f"The bytes behind the JSON are not as many as the inputs' {SIZE} together;"
             " Inference-Header-Content-Length says where the JSON ends."
         )
-    for one, size in zip(inputs, sizes, strict=True):
-        if size is None:
-            yield tensors.of_json(one.datatype, one.shape, one.data)
-        else:
-            yield tensors.of_bytes(one.datatype, one.shape, body, start, int(size))
-            start += int(size)
+    for place, (one, size) in enumerate(zip(inputs, sizes, strict=True)):
+        with _at(place):
+            if size is None:
+                array = tensors.of_json(one.datatype, one.shape, one.data)
+            else:
+                array = tensors.of_bytes(one.datatype, one.shape, body, start, int(size))
+        yield array
+        start += int(size or 0)
+
+
+@contextmanager
+def _at(place: int) -> Iterator[None]:
+    """Have what is malformed said of the input at this place."""
+    try:
+        yield
+    except MalformedBody as error:
+        raise MalformedBody(f"#/inputs/{place}: {error}") from None
 
 
 def _refuse_parameters(parameters: Parameters) -> None:
@@ -159,9 +189,12 @@ def _refuse_parameters(parameters: Parameters) -> None:
         raise MalformedBody("Shared memory, sequences and the classification extension are not supported.")
 
 
-def _cell(spec: ModelSpec, place: int) -> Any:
+def _cell(spec: ModelSpec, flat: bool) -> Pointer:
+    """The place of a cell of `x` in its data; in bytes, as if they were nested lists."""
     names = [feature.name for feature in spec.features]
-    return lambda row, name: f"#/inputs/{place}/data/{row}/{names.index(name)}"
+    if flat:
+        return lambda row, name: f"#/inputs/0/data/{row * len(names) + names.index(name)}"
+    return lambda row, name: f"#/inputs/0/data/{row}/{names.index(name)}"
 
 
 def _malformed(error: ValidationError) -> MalformedBody:

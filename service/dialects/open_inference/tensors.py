@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import MalformedBody
+from service.errors import MalformedBody, TooLarge
+from service.protocol import MAX_ROWS
 
 # What a number is in numpy, little-endian as the protocol has it.
 DTYPES: dict[str, str] = {
@@ -30,10 +31,13 @@ LENGTH = 4
 def of_bytes(datatype: str, shape: Sequence[int], data: bytes, start: int, size: int) -> NDArray[Any]:
     """The tensor that stands in `size` bytes from `start` on, without a copy where its place allows it.
 
-    BYTES become an array of objects, texts in UTF-8. Raises MalformedBody.
+    BYTES become an array of objects, texts in UTF-8. Raises MalformedBody, and TooLarge for too many of them.
     """
     count = math.prod(shape)
     if datatype == BYTES:
+        # As texts they take fifty times the memory, and each takes Python's lock.
+        if MAX_ROWS < count <= size // LENGTH:
+            raise TooLarge(f"A request may hold at most {MAX_ROWS:,} rows; send several requests.")
         return _shaped(_texts(data[start : start + size], count), shape)
     dtype = np.dtype(DTYPES[datatype])
     if size != count * dtype.itemsize:
@@ -55,13 +59,23 @@ def of_json(datatype: str, shape: Sequence[int], data: Any) -> NDArray[Any]:
     if datatype == BYTES:
         return _shaped(np.fromiter(flat, object, len(flat)), shape)
     try:
-        # What is too large for a float32 becomes infinite, and is refused as that.
         with np.errstate(over="ignore"):
-            wide = np.float64 if datatype == "FP32" else DTYPES[datatype]
-            array = np.array(flat, wide).astype(DTYPES[datatype], copy=False)
+            wide = np.array(flat, np.float64 if datatype == "FP32" else DTYPES[datatype])
+            array = wide.astype(DTYPES[datatype], copy=False)
     except OverflowError:
-        raise MalformedBody("A value of a tensor's data is beyond what its datatype holds.") from None
+        raise _beyond() from None
+    if datatype == "FP32" and (np.isinf(array) & np.isfinite(wide)).any():
+        raise _beyond()
     return _shaped(array, shape)
+
+
+def is_nested(data: Any) -> bool:
+    """Whether a JSON list holds lists."""
+    return isinstance(data, list) and bool(data) and isinstance(data[0], list)
+
+
+def _beyond() -> MalformedBody:
+    return MalformedBody("A value of a tensor's data is beyond what its datatype holds.")
 
 
 def _shaped(array: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
@@ -76,9 +90,8 @@ def _shaped(array: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
 
 def _flat(data: Any, shape: Sequence[int]) -> list[Any]:
     """The values of a list in row-major order, if it is nested as `shape` says, or not at all."""
-    nested = isinstance(data, list) and bool(data) and isinstance(data[0], list)
     parts: list[Any] = [data]
-    for size in shape if nested else [math.prod(shape)]:
+    for size in shape if is_nested(data) else [math.prod(shape)]:
         if not all(isinstance(part, list) and len(part) == size for part in parts):
             raise MalformedBody("The data of a tensor is no list of as many values as its shape says.")
         parts = list(chain.from_iterable(parts))

@@ -67,7 +67,8 @@ class Verb:
     summary: str
     read: Callable[[Judge, bytes], Asked]
     tasks: tuple[type[Task], ...]
-    example: Callable[[ModelSpec], dict[str, Any]]
+    # By its form, one that every model has first.
+    examples: Callable[[ModelSpec], dict[str, dict[str, Any]]]
 
 
 def routes(predicts: Mapping[str, Action]) -> APIRouter:
@@ -103,7 +104,11 @@ def _add_descriptions(router: APIRouter) -> None:
 def _add_verb(router: APIRouter, verb: Verb, predicts: Mapping[str, Action]) -> None:
     asked = _actions(verb, predicts)
     answering = [predict.judge.spec for predict in predicts.values() if _answers(verb, predict.judge.spec)]
-    examples = {spec.name: {"value": verb.example(spec)} for spec in answering}
+    examples = {
+        f"{spec.name}, {form}": {"value": body}
+        for spec in answering
+        for form, body in verb.examples(spec).items()
+    }
     body = {"required": True, "content": {JSON: {"schema": {"type": "object"}, "examples": examples}}}
     extra = {"requestBody": body}
     _add(router, "POST", f":{verb.name}", partial(_asked, verb, asked), verb.summary, openapi_extra=extra)
@@ -196,16 +201,22 @@ def envelope(said: Problem) -> Response:
     return Response(to_json({"error": said.text}), status, media_type=JSON)
 
 
-def _instances(spec: ModelSpec) -> dict[str, Any]:
-    return {"instances": [dict(spec.example)]}
+def _rows_and_columns(spec: ModelSpec) -> dict[str, dict[str, Any]]:
+    return {
+        "rows": {"instances": [dict(spec.example)]},
+        "columns": {"inputs": {name: [value] for name, value in spec.example.items()}},
+    }
 
 
-def _examples(spec: ModelSpec) -> dict[str, Any]:
-    return {"examples": [dict(spec.example)]}
+def _examples(spec: ModelSpec) -> dict[str, dict[str, Any]]:
+    """The same row, with and without what all examples share."""
+    row = dict(spec.example)
+    last = {name: row.pop(name) for name in list(row)[-1:]}
+    return {"examples": {"examples": [dict(spec.example)]}, "context": {"context": row, "examples": [last]}}
 
 
 VERBS = (
-    Verb("predict", "The outputs of rows", read_predict, (Binary, Multiclass, Regression), _instances),
+    Verb("predict", "The outputs of rows", read_predict, (Binary, Multiclass, Regression), _rows_and_columns),
     Verb(
         "classify",
         "A probability for each class",
