@@ -137,21 +137,25 @@ class Engine:
         stop = Event()
         self._waiting.add(stop)
 
+        # The queue holds `begin` until a thread comes to it: the body of a caller who has left must not stay.
+        left = [work]
+
         def begin() -> Answer:
             self._begin(stop)
-            return work(stop)
+            return left.pop()(stop)
 
         done = loop.run_in_executor(self._threads, begin)
         gone = asyncio.ensure_future(caller.gone())
         try:
-            left = caller.deadline - loop.time()
-            await asyncio.wait((done, gone), timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            patience = caller.deadline - loop.time()
+            await asyncio.wait((done, gone), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             if done.done():
                 return done.result()
             raise CallerGone if gone.done() else DeadlineExceeded
         finally:
             stop.set()
             done.cancel()
+            left.clear()
             gone.cancel()
             self._free += taken
             self._waiting.discard(stop)

@@ -1,8 +1,10 @@
 """The workers of one service, and how one of them tells the others to look at the artifacts.
 
-Each has a file in the folder that they share, with its process's number for a name. Knows files and signals.
+Each has a file in the folder that they share, with its process's number for a name, and holds its lock: what
+nobody holds is of a worker that died, and its number may be another's by now. Knows files and signals.
 """
 
+import fcntl
 import os
 import signal
 from collections.abc import Iterator
@@ -22,21 +24,33 @@ def enlisted() -> Iterator[None]:
         yield
         return
     own = Path(folder, f"{os.getpid()}{SUFFIX}")
-    own.touch()
-    try:
-        yield
-    finally:
-        own.unlink(missing_ok=True)
+    # It gets its name once it is locked.
+    made = own.with_suffix(".new")
+    with made.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        made.rename(own)
+        try:
+            yield
+        finally:
+            own.unlink(missing_ok=True)
 
 
 def tell_others() -> None:
     """Send SIGHUP to every other worker that is enlisted; who has died since is struck off."""
     folder = os.environ.get(SHARED)
     for path in Path(folder).glob(f"*{SUFFIX}") if folder else ():
-        number = int(path.stem)
-        if number == os.getpid():
-            continue
-        try:
+        if (number := int(path.stem)) != os.getpid() and _is_held(path):
             os.kill(number, signal.SIGHUP)
-        except ProcessLookupError:
+
+
+def _is_held(path: Path) -> bool:
+    """Whether its worker lives; the file of one that does not is struck off."""
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink(missing_ok=True)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass  # it has just left
+    return False

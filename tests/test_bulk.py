@@ -170,6 +170,77 @@ def test_columns_get_the_verdicts_of_rows(
     compare()
 
 
+AGED, LESS = MODELS["survival"], MODELS["wine_quality"]
+SO2 = {"free_sulfur_dioxide": 100.0, "total_sulfur_dioxide": 30.0}
+
+
+@pytest.mark.parametrize(
+    ("spec", "changes"),
+    [
+        (AGED, {"age": 60.5}),
+        (AGED, {"age": 60.00000001}),
+        (AGED, {"age": 121}),
+        (AGED, {"age": True}),
+        (AGED, {"smoking": 1}),
+        (AGED, {"diagnosis": 2}),
+        (AGED, {"diagnosis": "DGN9"}),
+        (AGED, {"horse": 1}),
+        (AGED, {"age": None}),
+        (LESS, SO2),
+        (LESS, {"alcohol": math.nextafter(25.0, 26.0)}),
+        (LESS, {"alcohol": math.nan}),
+    ],
+)
+def test_a_fault_behind_the_first_row_is_no_plain_column(
+    spec: ModelSpec, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each bound, type, level, field and part has its guard: pydantic judges the first row alone."""
+    action = actions(spec)[0]
+    rows = [dict(spec.example) for _ in range(3)]
+    rows[1] |= changes
+    assert_doubted(action, json.dumps({"instances": rows}), monkeypatch)
+
+
+def test_a_field_that_is_missing_behind_the_first_row_is_no_plain_column(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = [dict(AGED.example) for _ in range(3)]
+    del rows[1]["age"]
+    assert_doubted(actions(AGED)[0], json.dumps({"instances": rows}), monkeypatch)
+
+
+@pytest.mark.parametrize("second", ["instances", "\\u0069nstances"])
+@pytest.mark.parametrize("before", [True, False])
+def test_rows_that_stand_there_twice_are_no_plain_column(
+    second: str, before: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two equal keys the last one counts, however it is spelt."""
+    first = json.dumps({"instances": [dict(AGED.example)] * 2})[1:-1]
+    other = json.dumps([dict(AGED.example)])
+    pair = [f'"{second}": {other}', first] if before else [first, f'"{second}": {other}']
+    body = "{" + ", ".join(pair) + "}"
+    action = actions(AGED)[0]
+
+    assert not plain(action, body, "json")
+    assert differing(action, body, monkeypatch) is None
+
+
+def assert_doubted(action: Action, body: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Assert that a body is refused by columns as by rows, with the same words."""
+    assert not plain(action, body, "json")
+    assert differing(action, body, monkeypatch) is None
+    assert isinstance(verdict(action, body, "json")[0], type)
+
+
+def differing(action: Action, body: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The two verdicts on a body, by columns and by rows, if they differ."""
+    found = []
+    for size in (-1, 10**9):
+        monkeypatch.setattr(judge, "SMALL_BODY", size)
+        found.append(verdict(action, body, "json"))
+    return None if found[0] == found[1] else found
+
+
 @pytest.mark.parametrize("header", ["x1,,x2", ",x1,x2", '"x1,",x2'])
 def test_a_heading_that_is_missing_shifts_no_column(header: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whose the cells below would be is not plain: row by row, they are refused."""

@@ -1,8 +1,11 @@
 """Who would be answered too late, and is refused before anything of the body is parsed, or even read."""
 
 import asyncio
+import gc
 import json
+import weakref
 from collections.abc import Callable
+from functools import partial
 from threading import Event
 
 import pytest
@@ -114,6 +117,32 @@ async def test_whose_body_is_announced_is_refused_before_it_comes(
     await app(scope, receive, send)
 
     assert [one["status"] for one in sent if "status" in one] == [status] * (status is not None)
+
+
+async def test_the_body_of_a_caller_who_left_is_not_held_until_a_thread_is_free() -> None:
+    """It is gone with its place: else whoever comes and leaves fills the memory, and no bound counts it."""
+    engine, servable = Engine(10**6), Held()
+    action, body = actions(GATE)[0], json.dumps(rows(BESIDE)).encode()
+    started = [
+        asyncio.ensure_future(engine.answer(action, servable, action.judge.json, body, Patient()))
+        for _ in range(THREADS)
+    ]
+    await until(lambda: not engine._waiting)
+    reader = partial(unread)  # what can be referred to weakly
+    known = weakref.ref(reader)
+    left = asyncio.ensure_future(engine.answer(action, servable, reader, body, Patient()))
+    del reader
+    await until(lambda: len(engine._waiting) == 1)
+    left.cancel()
+    await until(left.done)
+    del left
+    gc.collect()
+    held = known()
+    servable.released.set()
+    await asyncio.gather(*started)
+    engine.close()
+
+    assert held is None
 
 
 async def until(fact: Callable[[], bool]) -> None:

@@ -36,8 +36,9 @@ COLOUR = Taught(
 # eight nets and trees have taught is better beside the kernel machine than two that nobody has: log-loss
 # 0.990 and RMSE 0.670 to 0.993 and 0.671 (three folds of seed 401), 1.005 and 0.684 to 1.007 and 0.687 (two
 # of 402). Taught by the kernel machine too it was no help beside it, as it erred alike. With 3,200 of the
-# centres log-loss is 0.992, with 2,400 0.995 (seed 401), and where that net answers alone 1.005. On folds that
-# chose nothing (seeds 11 and 12) RMSE is 0.6718 where two untaught nets had 0.6733, log-loss 0.9935 and 0.9915.
+# centres log-loss is 0.992, with 2,400 0.995 (seed 401), and where that net answers alone 1.005. On folds
+# that chose nothing (seeds 11 and 12) RMSE is 0.6718 where two untaught nets had 0.6733, log-loss 0.9935
+# where they had 0.9915.
 GRADE = Taught(
     hidden=(128, 128), members=1, activation="gelu", epochs=30, rate=3e-3, batch=512, bins=8,
     kernel=LowRank(reach=0.27, rank=10), trees=300, rows=200_000,
