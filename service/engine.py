@@ -11,6 +11,7 @@ Knows asyncio and threads; knows nothing of HTTP or TensorFlow.
 import asyncio
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -37,6 +38,9 @@ THREADS = 4
 # Calls on threads at a time, as many as there are cores: four that share one core push one another's
 # distances out of its cache, and each row of a kernel machine then takes half as long again.
 CALLS = Turns(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+# How long a turn lasts, in whole calls: to hand it over takes a good part of a small net's call, and pushes
+# numbers out of the cache (benchmarks/NOTES.md).
+TURN_S = 0.002
 # Bodies beyond ALONE bytes are read one at a time. Reading holds Python's lock nearly all the time: several
 # would be done no sooner, and each may hold some hundred megabytes of objects.
 ALONE = 2**20
@@ -231,11 +235,17 @@ def _large(action: Action, servable: Servable, asked: Asked, stop: Event) -> Ans
 def _columns(job: Job, stop: Event) -> Columns | Outputs:
     """The columns of a job, call by call and put together. Raises CallerGone when it is to stop."""
     parts: list[Columns | Outputs] = []
-    for start in range(0, len(job.cells), job.rows):
-        if stop.is_set():
-            raise CallerGone
+    starts = deque(range(0, len(job.cells), job.rows))
+    while starts:
         with CALLS:
-            parts.append(job.compute(np.asarray(job.cells[start : start + job.rows], np.float32)))
+            ends = time.perf_counter() + TURN_S
+            while starts:
+                if stop.is_set():
+                    raise CallerGone
+                start = starts.popleft()
+                parts.append(job.compute(np.asarray(job.cells[start : start + job.rows], np.float32)))
+                if time.perf_counter() > ends:
+                    break
     return {name: _column([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -12,15 +12,17 @@ import pytest
 from servables import BESIDE, GATE, PREDICT, Counting, Held, Picky, rows, serving
 
 from mean_servable import MeanServable
+from service import engine as engine_module
 from service import inference
 from service.actions import actions
-from service.engine import FEW, Engine
+from service.engine import FEW, SLICE, Engine
 from service.features import Matrix
 from service.inference import CALL_ROWS, Job
 from service.instances import Instances
 from service.judge import SMALL_ROWS
 from service.models import MODELS
 from service.tasks import Outputs
+from service.turns import Turns
 from service.warmup import Patient
 
 pytestmark = pytest.mark.anyio
@@ -149,3 +151,29 @@ async def test_many_small_rows_wait_as_a_matrix() -> None:
     engine.close()
 
     assert asked == [list, list, np.ndarray]
+
+
+@pytest.mark.parametrize(("seconds", "turns"), [(30.0, 1), (0.0, 2)])
+async def test_short_calls_of_a_request_share_a_turn(
+    seconds: float, turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The calls of a slice in one turn while it lasts, or each in its own; all are answered either way."""
+
+    class Entered(Turns):
+        times = 0
+
+        def __enter__(self) -> None:
+            super().__enter__()
+            self.times += 1
+
+    calls = Entered(1)
+    monkeypatch.setattr(engine_module, "CALLS", calls)
+    monkeypatch.setattr(engine_module, "TURN_S", seconds)
+    servable = Counting(GATE)
+    async with serving(servable) as client:
+        servable.calls.clear()
+        answer = await client.post(PREDICT, json=rows(SLICE))
+
+    assert len(answer.json()["predictions"]) == SLICE
+    assert servable.calls == [CALL_ROWS] * 2
+    assert calls.times == turns
