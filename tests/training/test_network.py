@@ -151,16 +151,16 @@ def test_learners_are_blended_and_then_calibrated(fitted, small, name):
     blended = np.tensordot(fitted[name].choices.weights, answered, axes=1)
     expected = one.calibration(tf.constant(blended, tf.float32)).numpy()
 
-    assert len(one.learners) == (2 if name.startswith("wine_") else 1)
+    assert len(one.learners) == (2 if name in ("wine_quality", "wine_grade") else 1)
     assert np.allclose(one.shares(small[name].matrix), expected, atol=1e-5)
     assert np.allclose(expected.sum(axis=1), 1, atol=1e-5)
 
 
 def test_the_parameters_are_the_learners(fitted, small):
     """Two members' weights, by hand from the encoded columns, and the kernel machine's numbers."""
-    one = fitted["wine_grade"].network
+    one = fitted["wine_quality"].network
     nets, machine = one.learners
-    width, rows = len(nets.places), len(small["wine_grade"].distinct())
+    width, rows = len(nets.places), len(small["wine_quality"].distinct())
     columns = len(machine.places)
 
     assert nets.parameters == 2 * ((width + 1) * 8 + 9 * 7)
