@@ -27,6 +27,7 @@ NODES = 128
 # Units from which on members are served one after another: one plain product each takes half the time of a
 # batched one of few rows. Of small nets the operations cost more than the products.
 WIDE = 128
+# A limit of every model with a kernel machine.
 HOLDS_ROWS = "The graph holds rows of the table: who has the artifact has their values."
 # Rows of one call in training: a kernel machine holds a distance to each of its centres for each.
 ROWS = 1024
@@ -127,7 +128,7 @@ class Network(tf.Module):  # type: ignore[misc]
 
     @property
     def limits(self) -> list[str]:
-        """What is to be said of every model with such learners."""
+        """What a card has to say of the graph, whatever table it was fitted to."""
         return [HOLDS_ROWS] if any(isinstance(one, Neighbourhood) for one in self.learners) else []
 
     @property

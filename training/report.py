@@ -3,7 +3,7 @@
     python -m training.report
     python -m training.report --model survival --repeats 2
 
-All five take about an hour and a half on two cores, with a bar; what was computed stays in runs/report, so
+All five take about two hours on two cores, with a bar; what was computed stays in runs/report, so
 that an interrupted report goes on where it stopped. The figures are written to
 training/figures/<model>.json, from which the training scripts copy them into manifest and card, and beside
 it as Markdown; a changed recipe or table makes them void. Five folds are drawn 10 times for survival, 3

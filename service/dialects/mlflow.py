@@ -204,7 +204,7 @@ def _errors(*codes: int) -> dict[int | str, dict[str, Any]]:
 
 
 def _described(specs: list[ModelSpec]) -> dict[str, Any]:
-    """The body, with an example for each model; and the header that names one."""
+    """The body, with examples of each model; and the header that names one."""
     rows = {
         f"{spec.name}, {form}": {"value": {form: value}}
         for spec in specs

@@ -67,7 +67,7 @@ class Verb:
     summary: str
     read: Callable[[Judge, bytes], Asked]
     tasks: tuple[type[Task], ...]
-    # By its form, one that every model has first.
+    # By the name of their form.
     examples: Callable[[ModelSpec], dict[str, dict[str, Any]]]
 
 
