@@ -9,14 +9,13 @@ Knows numpy and JSON's text; knows nothing of HTTP or of files.
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from operator import itemgetter
-from typing import Any
+from collections.abc import Iterator, Mapping
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic_core import from_json
 
+from service.decoder import Doubt, Rows, decoder
 from service.features import Feature, Matrix
 from service.protocol import MAX_ROWS
 from service.spec import ModelSpec
@@ -28,18 +27,7 @@ PIECE = 128 * 1024
 LARGEST = 2 * PIECE
 # Shorter than a thread takes to wake up, and long enough for it.
 MOMENT_S = 20e-6
-# What the values of each kind are, as JSON is parsed.
-KINDS: dict[str, set[type]] = {
-    "flag": {bool},
-    "category": {str},
-    "count": {int, float},
-    "quantity": {int, float},
-}
 INSTANCES = re.compile(rb'"instances"\s*:\s*\[')
-
-
-class Doubt(Exception):
-    """Something that is not plainly right: let it be judged row by row."""
 
 
 def json_rows(spec: ModelSpec, body: bytes) -> tuple[Matrix, bytes]:
@@ -56,9 +44,9 @@ def json_rows(spec: ModelSpec, body: bytes) -> tuple[Matrix, bytes]:
     around = body[: found.start()] + body[end:]
     if end < 0 or not first or b"\\" in around or b'"instances"' in around:
         raise Doubt
-    parts: list[Matrix] = []
+    read, parts = decoder(spec.row).rows, list[Matrix]()
     for piece in _pieces(body, start, end):
-        parts.append(_from_rows(spec, _parsed(piece)))
+        parts.append(_from_rows(spec, read(b"[" + piece + b"]")))
         if sum(map(len, parts)) > MAX_ROWS:
             raise Doubt
         let_others_run()
@@ -91,56 +79,30 @@ def _pieces(body: bytes, start: int, end: int) -> Iterator[bytes]:
     yield body[start:end]
 
 
-def _parsed(piece: bytes) -> list[Any]:
-    try:
-        rows = from_json(b"[" + piece + b"]")
-    except ValueError:
-        raise Doubt from None
-    if not rows:
-        raise Doubt
-    assert isinstance(rows, list)
-    return rows
-
-
-def _from_rows(spec: ModelSpec, rows: Sequence[Any]) -> Matrix:
-    """The matrix of parsed JSON objects. Raises Doubt."""
-    names = [feature.name for feature in spec.features]
-    values: Callable[[Any], Any] = itemgetter(*names)
-    try:
-        if any(len(row) != len(names) for row in rows):
-            raise Doubt
-        columns = list(zip(*map(values, rows), strict=True)) if len(names) > 1 else [tuple(map(values, rows))]
-    except (KeyError, TypeError):
-        raise Doubt from None
-    return matrix(
-        spec,
-        {
-            feature.name: _coded(feature, column)
-            for feature, column in zip(spec.features, columns, strict=True)
-        },
-    )
-
-
-def _coded(feature: Feature, column: Sequence[Any]) -> Doubles:
-    """The codes of one feature's JSON values, (n,). Raises Doubt."""
-    if not set(map(type, column)) <= KINDS[feature.kind]:
-        raise Doubt
-    try:
-        codes = [feature.levels[value] for value in column] if feature.levels else column
-        return np.array(codes, np.float64)
-    except (KeyError, OverflowError):
-        raise Doubt from None
+def _from_rows(spec: ModelSpec, rows: Rows) -> Matrix:
+    """The matrix of rows as they were decoded. Raises Doubt."""
+    found = np.empty((len(rows), len(spec.features)), np.float32)
+    for place, feature in enumerate(spec.features):
+        values = map(attrgetter(feature.name), rows)
+        codes = map(feature.levels.__getitem__, values) if feature.levels else values
+        found[:, place] = np.fromiter(codes, np.float64, len(rows))
+    return _without_excess(spec, found)
 
 
 def matrix(spec: ModelSpec, columns: Mapping[str, Doubles]) -> Matrix:
     """The columns, codes by feature, as float32 (n, d). Raises Doubt."""
     for feature in spec.features:
         fitting(feature, columns[feature.name])
-    found = np.stack([columns[feature.name] for feature in spec.features], axis=1).astype(np.float32)
+    found = np.stack([columns[feature.name] for feature in spec.features], axis=1)
+    return _without_excess(spec, found.astype(np.float32))
+
+
+def _without_excess(spec: ModelSpec, matrix: Matrix) -> Matrix:
+    """The same rows. Raises Doubt where a part exceeds its whole."""
     for _, part, whole in spec.row.parts():
-        if (found[:, part] > found[:, whole]).any():
+        if (matrix[:, part] > matrix[:, whole]).any():
             raise Doubt
-    return found
+    return matrix
 
 
 def fitting(feature: Feature, values: Doubles) -> Doubles:

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import SchemaValidator, from_json
-from pydantic_core.core_schema import list_schema, typed_dict_field, typed_dict_schema
+from pydantic_core import from_json
 
-from service.bulk import Doubt, json_rows
+from service.bulk import json_rows
+from service.decoder import Doubt, decoder, values_of
 from service.errors import InvalidParameters, InvalidRows, MalformedBody, RefusedBody, TooLarge, Violation
 from service.extent import DEPTH, narrow, shallow, values
 from service.features import coded, part_violations, to_cells
@@ -96,12 +96,9 @@ class Judge:
 
     def _small(self, body: bytes) -> Asked:
         """Validate a JSON body of few rows. Raises Doubt, ValidationError or InvalidRows."""
-        document = self._plain.validate_json(body)
-        cells = [list(row.values()) for row in document["instances"]]
-        if sum(map(len, cells)) < len(cells) * len(self.spec.features):
-            raise Doubt
-        instances = Instances(coded(self.spec.row, cells))
-        return self._without_excess(instances), document.get("parameters", self._default)
+        rows, options = decoder(self.spec.row).request(body)
+        instances = Instances(coded(self.spec.row, [list(values_of(row)) for row in rows]))
+        return self._without_excess(instances), self._options(options)
 
     def _many(self, body: bytes) -> Asked:
         """Validate a JSON body of many rows by columns. Raises Doubt, ValidationError or InvalidRows."""
@@ -130,29 +127,16 @@ class Judge:
             refuse(list(islice(part_violations(self.spec.row, instances.cells), MAX_VIOLATIONS)))
         return instances
 
-    @cached_property
-    def _plain(self) -> SchemaValidator:
-        """Accepts what `request` accepts, as dicts of values in declared order: no object for each row.
-
-        And rows that lack some. It takes two thirds of the time. Where it refuses, `request` says why.
-        """
-        # Whoever asks counts the fields: of each that is missing pydantic would keep a copy of the row.
-        fields = {
-            feature.name: typed_dict_field(feature.schema, required=False) for feature in self.spec.features
-        }
-        row = typed_dict_schema(fields, extra_behavior="forbid")
-        envelope = {
-            "instances": typed_dict_field(
-                list_schema(row, min_length=1, max_length=MAX_ROWS, fail_fast=True)
-            ),
-            "parameters": typed_dict_field(
-                self.parameters.__pydantic_core_schema__, required=self._default is None
-            ),
-        }
-        return SchemaValidator(typed_dict_schema(envelope, extra_behavior="forbid"))
+    def _options(self, text: bytes) -> Parameters:
+        """The options of a request, by their JSON. Raises Doubt or ValidationError."""
+        if text:
+            return self.parameters.model_validate_json(text)
+        if self._default is None:
+            raise Doubt
+        return self._default
 
     @cached_property
-    def _default(self) -> Any:
+    def _default(self) -> Parameters | None:
         """The options of a request that names none; None where it has to name one."""
         return None if self.request.model_fields["parameters"].is_required() else self.parameters()
 

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from service.bulk import Doubt, fitting, let_others_run, matrix
+from service.bulk import fitting, let_others_run, matrix
+from service.decoder import Doubt
 from service.errors import MalformedBody, RefusedBody, TooLarge, Violation
 from service.features import Feature
 from service.instances import Asked, Instances

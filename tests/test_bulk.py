@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from rows import needed
 from service import bulk, judge, table
 from service.actions import Action, actions
+from service.decoder import Doubt
 from service.errors import RefusedBody, TooLarge
 from service.features import Feature, Value
 from service.models import MODELS
@@ -132,7 +133,7 @@ def plain(action: Action, body: str, media: str) -> bool:
             action.judge._many(body.encode())
         else:
             table._many(action.judge, body.encode(), needed(action.judge.spec, action.name))
-    except (bulk.Doubt, RefusedBody, ValidationError):
+    except (Doubt, RefusedBody, ValidationError):
         return False
     return True
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.actions import NAMES, actions
+from service.decoder import decoder, values_of
 from service.errors import RefusedBody
 from service.judge import Judge
 from service.models import MODELS
@@ -94,10 +95,11 @@ def test_both_ways_read_repeated_and_reordered_names_alike(text: str) -> None:
 
 
 def test_the_quick_way_is_taken() -> None:
-    """What is plainly right makes no object for a row; who names no options gets the default."""
+    """What is plainly right is no row of pydantic's; who names no options gets the default."""
     judge = JUDGES["survival predict"]
-    document = judge._plain.validate_json(json.dumps(valid(judge.spec, "predict")))
+    rows, options = decoder(judge.spec.row).request(json.dumps(valid(judge.spec, "predict")).encode())
 
-    assert list(document["instances"][0]) == [feature.name for feature in judge.spec.features]
+    assert values_of(rows[0]) == tuple(judge.spec.example[feature.name] for feature in judge.spec.features)
+    assert options == b""
     assert judge.json(json.dumps(valid(judge.spec, "predict")).encode())[1].coverage == DEFAULT_COVERAGE
     assert set(NAMES) >= {name.split()[1] for name in JUDGES}
