@@ -70,6 +70,6 @@ def _type_of(feature: Feature) -> Any:
 def _decoded(decoder: msgspec.json.Decoder[Any], text: bytes) -> Any:
     try:
         return decoder.decode(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         # It may quote a value.
         raise Doubt from None

@@ -61,13 +61,12 @@ class Judge:
 
     def json(self, body: bytes) -> Asked:
         """Validate a JSON body. Raises MalformedBody, InvalidRows, InvalidParameters or TooLarge."""
-        self.bounded(body)
         if len(body) <= SMALL_BODY and not self.labelled:
             try:
                 return self._small(body)
             except (Doubt, ValidationError):
                 pass  # to be told what is wrong and where
-        body = body.removeprefix(codecs.BOM_UTF8)
+        body = self.bounded(body).removeprefix(codecs.BOM_UTF8)
         if not body or body.isspace():
             raise MalformedBody(f"The body is empty; send {self._shape}.")
         if len(body) > SMALL_BODY:

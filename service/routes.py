@@ -4,7 +4,7 @@ Knows HTTP; what a body means is judged in `judge`, what an answer is in `infere
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -18,6 +18,7 @@ from service import labels, problems
 from service.actions import NAMES, Action
 from service.card import Card, card
 from service.catalogue import Catalogue, ModelDescription, catalogue, describe
+from service.engine import Answer
 from service.errors import CallerGone, DeadlineExceeded, NotReady, Overloaded, ServiceError, UnknownDrawing
 from service.exchange import exchange
 from service.openapi import JSON, described
@@ -82,13 +83,13 @@ def model_routes(spec: ModelSpec, offered: Sequence[Action]) -> APIRouter:
 
 def _add_action(router: APIRouter, action: Action) -> None:
     async def newest(request: Request) -> Response:
-        return Response(await answer(action, request.scope, request.receive, None), media_type=JSON)
+        return await _answer(action, request, None)
 
     async def pinned(request: Request, version: Version) -> Response:
-        return Response(await answer(action, request.scope, request.receive, int(version)), media_type=JSON)
+        return await _answer(action, request, int(version))
 
     async def labelled(request: Request, label: Label) -> Response:
-        return Response(await answer(action, request.scope, request.receive, label), media_type=JSON)
+        return await _answer(action, request, label)
 
     for below, endpoint in (("", newest), ("/versions/{version}", pinned), ("/labels/{label}", labelled)):
         router.add_api_route(
@@ -101,6 +102,11 @@ def _add_action(router: APIRouter, action: Action) -> None:
             responses=PROBLEMS,
             openapi_extra=described(action.judge),
         )
+
+
+async def _answer(action: Action, request: Request, version: int | str | None) -> Response:
+    answered = await asked(action, request.scope, request.receive, version)
+    return Response(answered.body, media_type=JSON)
 
 
 def _add_card(router: APIRouter, spec: ModelSpec) -> None:
@@ -155,7 +161,7 @@ def shortcuts(offered: Sequence[Action]) -> dict[str, Shortcut]:
 
     def of(path: str, action: Action) -> Shortcut:
         async def respond(scope: Scope, receive: Receive) -> tuple[bytes, Headers]:
-            return await answer(action, scope, receive, None), JSON_TYPE
+            return (await asked(action, scope, receive, None)).body, JSON_TYPE
 
         return Shortcut(path, respond)
 
@@ -199,11 +205,12 @@ class Shortcuts:
             await send({"type": "http.response.body", "body": body})
 
 
-async def answer(action: Action, scope: Scope, receive: Receive, version: int | str | None) -> bytes:
+def asked(
+    action: Action, scope: Scope, receive: Receive, version: int | str | None
+) -> Coroutine[Any, Any, Answer]:
     """Do what a request asks, body to body. Raises ServiceError."""
     query, judge = scope["query_string"], action.judge
-    answered = await exchange(action, scope, receive, version, lambda headers: reader(headers, query, judge))
-    return answered.body
+    return exchange(action, scope, receive, version, lambda headers: reader(headers, query, judge))
 
 
 def _describe(request: Request, spec: ModelSpec, version: int | str | None) -> Response:

@@ -16,6 +16,7 @@ from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service import problems
+from service.cycle import Cycle
 from service.errors import HeadTooLarge, MalformedRequest, ServiceError, SlowRequest, TooLarge
 from service.exchange import State
 from service.requests import bound
@@ -191,6 +192,11 @@ class JoiningProtocol(HttpToolsProtocol):
     def on_chunk_complete(self) -> None:
         """End a chunk."""
         self._awaits_size, self._of_chunk, self._line = True, None, b""
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        # uvicorn makes it amid a long method; a `send` put in its place would hold it, and be held by it.
+        cycle.__class__ = Cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_headers_complete(self) -> None:
         """Begin to answer. Raises what the parser hands on: HeadTooLarge, MalformedRequest."""

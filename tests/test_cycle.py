@@ -1,0 +1,107 @@
+"""The head of an answer is what uvicorn would write, byte for byte; what it would refuse is left to it."""
+
+import logging
+from typing import Any
+
+import anyio
+import pytest
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from service.cycle import Cycle, head_of
+
+pytestmark = pytest.mark.anyio
+
+DATE = (b"date", b"Fri, 27 Nov 2026 20:41:20 GMT")
+TYPE = (b"content-type", b"application/json")
+USUAL = [TYPE, (b"content-length", b"2"), (b"x-request-id", b"00ff")]
+
+
+class Noting:
+    """A transport that notes what is written to it."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def close(self) -> None:
+        self.written.append(b"closed")
+
+    def is_closing(self) -> bool:
+        return False
+
+
+async def written(
+    kind: type[RequestResponseCycle], start: dict[str, Any], method: str = "POST", keep_alive: bool = True
+) -> tuple[list[bytes], bool]:
+    """What is written of an answer with this head and the body {}, and whether it ended."""
+    transport: Any = Noting()
+    ended = []
+    cycle = kind(
+        scope={"type": "http", "method": method, "path": "/"},  # type: ignore[typeddict-item]
+        transport=transport,
+        flow=FlowControl(transport),
+        logger=logging.getLogger(__name__),
+        access_logger=logging.getLogger(__name__),
+        access_log=False,
+        default_headers=[DATE],
+        message_event=anyio.Event(),  # type: ignore[arg-type]
+        expect_100_continue=False,
+        keep_alive=keep_alive,
+        on_response=lambda: ended.append(True),
+    )
+    await cycle.send({"type": "http.response.start", **start})  # type: ignore[typeddict-item]
+    await cycle.send({"type": "http.response.body", "body": b"{}"})
+    return transport.written, bool(ended)
+
+
+@pytest.mark.parametrize("status", [200, 307, 404, 422, 503])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        USUAL,
+        [TYPE],
+        [*USUAL, (b"connection", b"close")],
+        [TYPE, (b"transfer-encoding", b"chunked")],
+        [(b"content-length", b"2"), (b"retry-after", b"1"), (b"vary", b"Origin"), (b"vary", b"Accept")],
+    ],
+)
+async def test_an_answer_is_written_as_uvicorn_writes_it(
+    status: int, headers: list[tuple[bytes, bytes]]
+) -> None:
+    """With a length and without, on a connection that stays and on one that ends, to HEAD as well."""
+    start = {"status": status, "headers": headers}
+    for keep_alive in (True, False):
+        for method in ("POST", "HEAD"):
+            found = await written(Cycle, start, method, keep_alive)
+            assert found == await written(RequestResponseCycle, start, method, keep_alive)
+            assert found[1]
+
+
+def test_the_quick_way_is_taken() -> None:
+    head = head_of(200, [DATE, *USUAL])
+
+    assert head is not None
+    assert head.length == 2
+
+
+@pytest.mark.parametrize("wrong", ["a\r\nb", "a\nb", "a\rb", "a\0b"])
+async def test_a_header_that_would_be_two_is_refused(wrong: str) -> None:
+    """Whatever made it: no answer is split."""
+    start = {"status": 200, "headers": [*USUAL, (b"x-horse", wrong.encode())]}
+
+    assert head_of(200, [DATE, *start["headers"]]) is None
+    with pytest.raises(RuntimeError, match="header"):
+        await written(Cycle, start)
+
+
+@pytest.mark.parametrize("length", [b"", b"-1", b"+2", b"2 ", b"two"])
+def test_a_length_that_is_no_number_is_left_to_uvicorn(length: bytes) -> None:
+    assert head_of(200, [DATE, TYPE, (b"content-length", length)]) is None
+
+
+async def test_a_body_of_another_length_than_announced_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="longer than Content-Length"):
+        await written(Cycle, {"status": 200, "headers": [(b"content-length", b"1")]})
