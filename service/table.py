@@ -5,6 +5,8 @@ without a header must hold the published table's columns in their order. Knows p
 of HTTP; judges no value: that is `judge.Judge`'s, for JSON and CSV alike.
 """
 
+import codecs
+import csv
 import re
 from collections.abc import Iterator, Mapping
 from io import StringIO
@@ -61,13 +63,10 @@ def read_csv(judge: Judge, body: bytes, options: Mapping[str, Any]) -> Asked:
 def _many(judge: Judge, body: bytes, options: Mapping[str, Any]) -> Asked:
     """Validate a CSV body of many lines column by column. Raises Doubt or RefusedBody."""
     spec = judge.spec
-    line = body.partition(b"\n")[0]
-    first = _cells(spec, line)
-    if first.shape[1] != line.count(b",") + 1:
-        raise Doubt  # an empty heading, or a quoted comma: which column is whose?
-    header = _header(judge, first.iloc[0].tolist())
+    first = _first_cells(body)
+    header = _header(judge, first)
     headed = header is not None
-    header = header or _published_header(judge, first.shape[1])
+    header = header or _published_header(judge, len(first))
     frames = islice(_frames(judge, header, body, headed), MAX_ROWS // PIECE + 2)
     try:
         parts = [_part(judge, header, frame) for frame in frames]
@@ -83,6 +82,18 @@ def _many(judge: Judge, body: bytes, options: Mapping[str, Any]) -> Asked:
     example: dict[str, Any] = {"instances": [spec.example], "parameters": options}
     _, parameters = judge.document(example | ({"targets": [spec.example_target]} if judge.labelled else {}))
     return instances, parameters
+
+
+def _first_cells(body: bytes) -> list[str]:
+    """The cells of the first line. Raises Doubt."""
+    line = body.removeprefix(codecs.BOM_UTF8).partition(b"\n")[0].removesuffix(b"\r")
+    if line.count(b'"') % 2 or b"\r" in line or not line.isascii():
+        raise Doubt  # it may end elsewhere, and no heading is of other letters
+    cells = next(csv.reader([line.decode()], skipinitialspace=True), [])
+    # An empty heading, or a quoted comma: which column is whose?
+    if len(cells) != line.count(b",") + 1 or not all(map(str.strip, cells)):
+        raise Doubt
+    return cells
 
 
 def _frames(judge: Judge, header: list[str], body: bytes, headed: bool) -> Iterator[pd.DataFrame]:

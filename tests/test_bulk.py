@@ -253,6 +253,30 @@ def test_a_heading_that_is_missing_shifts_no_column(header: str, monkeypatch: py
     assert isinstance(verdict(action, body, "csv")[0], type)
 
 
+@pytest.mark.parametrize(
+    "first", ["x1,x2", "\ufeffx1,x2", '"x1","x2"', 'x1, "x2" ', "x1,x2\r", "1,0", "\ufeff1,0"]
+)
+def test_what_spreadsheets_write_first_is_read_by_columns(
+    first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Marks of UTF-8, quotes, carriage returns, or no header at all; and as it is read row by row."""
+    action = actions(MODELS["and_gate"])[0]
+    end = "\r\n" if first.endswith("\r") else "\n"
+    body = first.removesuffix("\r") + end + f"1,0{end}" * 20
+
+    assert plain(action, body, "csv")
+    found = []
+    for few in (False, True):
+        monkeypatch.setattr(table, "small", lambda _, few=few: few)
+        found.append(verdict(action, body, "csv"))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("first", ['x1,"x2', "x1\rx2", '"x1\n",x2', "x1,x2,", "é1,x2", ""])
+def test_a_first_line_that_may_be_another_is_doubted(first: str) -> None:
+    assert not plain(actions(MODELS["and_gate"])[0], first + "\n" + "1,0\n" * 20, "csv")
+
+
 def test_more_rows_than_a_request_may_hold_are_not_read_to_their_end() -> None:
     """A body of millions of short lines costs no more than one of a hundred thousand."""
     action = actions(MODELS["and_gate"])[0]
