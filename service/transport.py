@@ -19,6 +19,7 @@ from service import problems
 from service.cycle import Cycle
 from service.errors import HeadTooLarge, MalformedRequest, ServiceError, SlowRequest, TooLarge
 from service.exchange import State
+from service.idleness import Idleness
 from service.requests import bound
 from service.security import headers
 from service.telemetry import NO_STORE, Ended
@@ -105,6 +106,7 @@ class JoiningProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._refused = False
         self._reading: asyncio.TimerHandle | None = None
+        self._idleness = Idleness(self.loop, self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def shutdown(self) -> None:
         """End the connection, once what its client has already sent was read and answered."""
@@ -118,6 +120,7 @@ class JoiningProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Serve it no more."""
         self._expect_nothing()
+        self._idleness.forget()
         self.resume_writing()
         super().connection_lost(exc)
 
@@ -135,7 +138,7 @@ class JoiningProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, in pieces of which none holds much more than may come before a request."""
-        self._unset_keepalive_if_required()
+        self._idleness.end()
         if len(data) <= self._most:
             self._parse(data)
             return
@@ -233,6 +236,17 @@ class JoiningProtocol(HttpToolsProtocol):
         if cycle is not None and cycle.scope is self.scope:
             cycle.more_body = False
             cycle.message_event.set()
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, if it has come, or wait for it."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._idleness.begin()
 
     def _on_expected_response_complete(self) -> None:
         """Close if the body has not come: whether it still will, or the next request instead, is unknown."""
