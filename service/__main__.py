@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from tempfile import TemporaryDirectory
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from pydantic import ValidationError
@@ -19,6 +19,7 @@ from service import commands, security
 from service.errors import Misconfigured
 from service.settings import Settings
 from service.shutdown import CANCEL_AFTER_S, starting
+from service.supervisor import Supervisor
 from service.telemetry import SHARED, logging_config
 
 if TYPE_CHECKING:
@@ -52,30 +53,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _serve(settings: Settings) -> None:
-    """Run uvicorn, which ends by raising SystemExit."""
+    """Run uvicorn, which ends by raising SystemExit, or returns where it has workers."""
     # uvicorn raises the signal again when it has shut down; that is a success, not a death by signal.
     signal.signal(signal.SIGTERM, _exit)
     signal.signal(signal.SIGINT, _exit)
     # Until the artifacts are watched it would end the process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    uvicorn.run(
-        "service.__main__:create_app",
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        workers=settings.workers,
-        log_config=logging_config(settings.log_level),
-        access_log=False,
-        server_header=False,
-        http="service.transport:JoiningProtocol",
-        loop="auto" if sys.platform == "win32" else "service.listening:new_loop",
-        proxy_headers=False,  # anybody can send them, and the rate limit counts addresses
-        ws="none",  # there are none, and the server would log their paths and headers
-        ssl_certfile=settings.tls_certificate,
-        ssl_keyfile=settings.tls_key,
-        timeout_worker_healthcheck=START_S,  # at SIGHUP workers are replaced, one after another
-        timeout_graceful_shutdown=CANCEL_AFTER_S,  # `shutdown` has waited before
-    )
+    options: dict[str, Any] = {
+        "app": "service.__main__:create_app",
+        "factory": True,
+        "host": settings.host,
+        "port": settings.port,
+        "workers": settings.workers,
+        "log_config": logging_config(settings.log_level),
+        "access_log": False,
+        "server_header": False,
+        "http": "service.transport:JoiningProtocol",
+        "loop": "auto" if sys.platform == "win32" else "service.listening:new_loop",
+        "proxy_headers": False,  # anybody can send them, and the rate limit counts addresses
+        "ws": "none",  # there are none, and the server would log their paths and headers
+        "ssl_certfile": settings.tls_certificate,
+        "ssl_keyfile": settings.tls_key,
+        "timeout_worker_healthcheck": START_S,  # at SIGHUP workers are replaced, one after another
+        "timeout_graceful_shutdown": CANCEL_AFTER_S,  # `shutdown` has waited before
+    }
+    if settings.workers == 1:
+        uvicorn.run(**options)
+        return
+    config = uvicorn.Config(**options)
+    Supervisor(config, [config.bind_socket()]).run()
 
 
 def create_app() -> "Service":

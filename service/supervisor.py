@@ -1,0 +1,147 @@
+"""Who starts, replaces and ends several workers, and hears a signal at any time.
+
+uvicorn's own waits until a worker has answered or ended, and hears nothing meanwhile: of one whose start has
+failed, for two minutes. Here each turn of its loop asks, and nobody waits. Knows uvicorn and processes.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from itertools import chain
+from socket import socket
+
+from uvicorn import Config
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors.multiprocess import Multiprocess, Process
+
+log = logging.getLogger(__name__)
+
+
+class Worker(Process):
+    """A worker that is asked for a sign of life, and not waited for."""
+
+    def __init__(self, config: Config, sockets: list[socket]) -> None:
+        """Make it; `start` starts it."""
+        super().__init__(config, sockets)
+        self._asked: float | None = None
+        self._serves = False
+
+    def is_alive(self, timeout: float = 5) -> bool:
+        """Whether it runs, and owes no answer for longer than `timeout` seconds."""
+        if not self.process.is_alive():
+            return False
+        if self._asked is not None and self.parent_conn.poll():
+            self._serves = self.parent_conn.recv()
+            self._asked = None
+        if self._asked is None:
+            self.parent_conn.send(b"ping")
+            self._asked = time.monotonic()
+        return time.monotonic() - self._asked < timeout
+
+    def is_ready(self, timeout: float = 5) -> bool:
+        """Whether it lives, and has answered that it serves."""
+        return self.is_alive(timeout) and self._serves
+
+    def has_failed(self) -> bool:
+        """Whether it has ended before it served, by a fault that the next one would meet too."""
+        return not self._serves and bool(self.exitcode and self.exitcode > 0)
+
+
+class Supervisor(Multiprocess):
+    """Watches over the workers; what takes several turns goes on at each, one thing after another."""
+
+    # None of them is started elsewhere.
+    processes: list[Worker]  # type: ignore[assignment]
+
+    def __init__(self, config: Config, sockets: list[socket]) -> None:
+        """Take the signals; `run` starts the workers, who share the `sockets`."""
+        super().__init__(config, sockets)
+        self._to_do: Iterator[None] = iter(())
+        self._starting: list[Worker] = []
+        self._leaving: list[Worker] = []
+        self._failed = False
+
+    def run(self) -> None:
+        """Serve until a signal; a start that has failed ends the process, as that of one worker does."""
+        super().run()
+        if self._failed:
+            sys.exit(STARTUP_FAILURE)
+
+    def init_processes(self) -> None:
+        """Start as many as there are to be."""
+        self.processes = [self._started() for _ in range(self.processes_num)]
+
+    def keep_subprocess_alive(self) -> None:
+        """Start another for each that has died or hangs, then go on with what is to do."""
+        if self.should_exit.is_set():
+            return
+        for index, worker in enumerate(self.processes):
+            if worker.is_alive(self.config.timeout_worker_healthcheck):
+                continue
+            worker.kill()
+            worker.join()
+            if worker.has_failed():
+                log.error("worker %s failed to start, and so would the next one", worker.pid)
+                self._failed = True
+                self.should_exit.set()
+                return
+            log.info("worker %s died", worker.pid)
+            self.processes[index] = self._started()
+        next(self._to_do, None)
+
+    def restart_all(self) -> None:
+        """Replace each worker, one after another, in the turns to come."""
+        self._to_do = chain(self._to_do, self._replacing())
+
+    def handle_ttin(self) -> None:
+        """Have one worker more."""
+        self.processes_num += 1
+        self.processes.append(self._started())
+
+    def handle_ttou(self) -> None:
+        """Have one worker less, but one."""
+        if self.processes_num > 1:
+            self.processes_num -= 1
+            self._to_do = chain(self._to_do, self._retiring(self.processes.pop()))
+
+    def terminate_all(self) -> None:
+        """Tell all to leave but those who have been told, as a second signal would end them at once."""
+        self.processes += self._starting
+        super().terminate_all()
+        self.processes += self._leaving
+
+    def _started(self) -> Worker:
+        worker = Worker(self.config, self.sockets)
+        worker.start()
+        return worker
+
+    def _replacing(self) -> Iterator[None]:
+        """Start each worker's successor, and tell the worker to leave when that one serves."""
+        patience_s = self.config.timeout_worker_healthcheck
+        for old in tuple(self.processes):
+            new = self._started()
+            self._starting = [new]
+            end = time.monotonic() + patience_s
+            while not new.is_ready(patience_s):
+                if not new.is_alive(patience_s) or time.monotonic() > end:
+                    new.kill()
+                    new.join()
+                    self._starting = []
+                    log.error("worker %s was not ready in time, and worker %s stays", new.pid, old.pid)
+                    return
+                yield
+            self._starting = []
+            if old in self.processes:
+                self.processes[self.processes.index(old)] = new
+                yield from self._retiring(old)
+            else:  # it has died meanwhile, and another was started in its place
+                yield from self._retiring(new)
+
+    def _retiring(self, worker: Worker) -> Iterator[None]:
+        """Tell a worker to leave, and wait until it has."""
+        self._leaving = [worker]
+        worker.terminate()
+        while worker.exitcode is None:
+            yield
+        self._leaving = []

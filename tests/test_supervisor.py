@@ -1,0 +1,87 @@
+"""Several workers from outside: how they are replaced, how all of them end, and what a failed start does."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from servers import ROOT, TIMEOUT_S, Server, eventually
+
+pytestmark = pytest.mark.slow
+
+STARTED = "Started server process"
+COMPLETE = "Application startup complete"
+DRAINING = "draining: "
+# The model that starts soonest.
+GATE = ("--models", "and_gate")
+
+
+def count(server: Server, text: str) -> int:
+    """The lines of the log that have this text."""
+    return sum(text in line for line in server.log)
+
+
+def workers(server: Server) -> list[int]:
+    """The processes that have begun to serve, in order."""
+    return [int(found[1]) for line in server.log if (found := re.search(rf"{STARTED} \[(\d+)\]", line))]
+
+
+def test_a_start_that_fails_in_the_workers_ends_the_service(tmp_path: Path) -> None:
+    """With the reason, and the exit code that it has with one worker; nobody waits for two minutes."""
+    command = [sys.executable, "-m", "service", "--port", "0", "--workers", "2", "--artifacts", str(tmp_path)]
+    environment = {**os.environ, "DEVICE": "gpu", "CUDA_VISIBLE_DEVICES": "-1"}
+    ended = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S
+    )
+
+    assert ended.returncode == 3
+    assert "TensorFlow sees no GPU" in ended.stderr
+
+
+def test_sigterm_while_a_successor_starts_ends_it_where_it_is() -> None:
+    """At SIGHUP the first worker's successor starts; the models are not loaded once more."""
+    with Server(*GATE, workers=2) as server:
+        server.process.send_signal(signal.SIGHUP)
+        eventually(lambda: count(server, STARTED) == 3)
+
+        assert server.stop() == 0
+    assert count(server, COMPLETE) == 2
+    assert count(server, DRAINING) == 2
+    assert "Traceback" not in "".join(server.log)
+
+
+def test_sigterm_while_a_worker_leaves_is_heard_by_the_others() -> None:
+    """None is replaced any more, and the one that leaves is not told twice, which would end it at once."""
+    with Server(*GATE, "--drain-grace-s", "5", workers=2) as server:
+        server.process.send_signal(signal.SIGHUP)
+        eventually(lambda: count(server, DRAINING) == 1)
+
+        assert server.stop() == 0
+    assert count(server, COMPLETE) == 3
+    assert count(server, DRAINING) == 3
+    assert count(server, "closed: 0 requests") == 3
+
+
+def test_workers_are_replaced_whatever_ends_them() -> None:
+    """By their death, or by SIGHUP; where a successor fails they stay."""
+    with Server(*GATE, workers=2) as server:
+        first, second = workers(server)
+        os.kill(first, signal.SIGKILL)
+        eventually(lambda: count(server, COMPLETE) == 3)
+        server.process.send_signal(signal.SIGHUP)
+        eventually(lambda: count(server, STARTED) == 4)
+        os.kill(workers(server)[-1], signal.SIGKILL)
+        eventually(lambda: count(server, "stays") == 1)
+        assert httpx.get(f"{server.url}/health/ready").status_code == 200
+        server.process.send_signal(signal.SIGHUP)
+        eventually(lambda: count(server, "Finished server process") == 2)
+        assert httpx.get(f"{server.url}/health/ready").status_code == 200
+
+        assert server.stop() == 0
+    assert count(server, f"Finished server process [{second}]") == 1
+    assert count(server, COMPLETE) == 5
