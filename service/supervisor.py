@@ -5,15 +5,22 @@ failed, for two minutes. Here each turn of its loop asks, and nobody waits. Know
 """
 
 import logging
+import multiprocessing
+import os
+import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator
 from itertools import chain
 from socket import socket
+from threading import Thread
 
 from uvicorn import Config
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
+
+from service.telemetry import SHARED
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +33,11 @@ class Worker(Process):
         super().__init__(config, sockets)
         self._asked: float | None = None
         self._serves = False
+
+    def target(self, sockets: list[socket] | None = None) -> None:
+        """Serve, in the worker's own process, for as long as its parent lives."""
+        Thread(target=_leave_as_orphan, daemon=True).start()
+        super().target(sockets)
 
     def is_alive(self, timeout: float = 5) -> bool:
         """Whether it runs, and owes no answer for longer than `timeout` seconds."""
@@ -145,3 +157,15 @@ class Supervisor(Multiprocess):
         while worker.exitcode is None:
             yield
         self._leaving = []
+
+
+def _leave_as_orphan() -> None:
+    """Wait until the parent has died, then leave as at SIGTERM; nobody else will, or will tidy up.
+
+    The metrics of an orphan are its own: the folder of all goes with the first of them.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent
+    parent.join()
+    shutil.rmtree(os.environ.pop(SHARED, ""), ignore_errors=True)
+    os.kill(os.getpid(), signal.SIGTERM)

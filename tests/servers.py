@@ -94,6 +94,10 @@ class Server:
         self._rest.join()
         return code
 
+    def is_silent(self) -> bool:
+        """Whether every process that could write to the log has ended."""
+        return not self._rest.is_alive()
+
     def __enter__(self) -> "Server":
         return self
 

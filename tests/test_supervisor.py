@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from servers import ROOT, TIMEOUT_S, Server, eventually
+from test_shutdown import BODY, begun
 
 pytestmark = pytest.mark.slow
 
@@ -85,3 +86,25 @@ def test_workers_are_replaced_whatever_ends_them() -> None:
         assert server.stop() == 0
     assert count(server, f"Finished server process [{second}]") == 1
     assert count(server, COMPLETE) == 5
+
+
+def test_workers_whose_parent_was_killed_leave_as_at_sigterm(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What has begun is finished, one that still starts ends too, and the folder of their metrics is gone."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with Server(*GATE, workers=2) as server, begun(server) as connection:
+        server.process.send_signal(signal.SIGHUP)
+        eventually(lambda: count(server, STARTED) == 3)
+        (folder,) = tmp_path.glob("metrics-*")
+        server.process.kill()
+        eventually(lambda: count(server, "closed: 1 requests") == 1)
+        assert "http_requests_total" in httpx.get(f"{server.url}/metrics").text
+        connection.sendall(BODY[1:])
+
+        assert b" 200 OK" in connection.recv(1000)
+        eventually(server.is_silent)
+    assert count(server, COMPLETE) == 2
+    assert count(server, "stopped while starting") == 1
+    assert not folder.exists()
+    assert "Traceback" not in "".join(server.log)
