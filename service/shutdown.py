@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from service.limits import Door, Stage
+from service.workers import resign
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +31,23 @@ Handler = Callable[[int, FrameType | None], Any]
 class Shutdown:
     """Takes the steps, at a signal."""
 
-    def __init__(self, door: Door, grace_s: float, timeout_s: float, leave: Callable[[], None]) -> None:
-        """Close the `door` after `grace_s`; `leave` once nobody is inside, or `timeout_s` later."""
+    def __init__(
+        self,
+        door: Door,
+        grace_s: float,
+        timeout_s: float,
+        leave: Callable[[], None],
+        give_way: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Close the `door` after `grace_s`; `leave` once nobody is inside, or `timeout_s` later.
+
+        Where it could `give_way`, nobody new comes to the door, and who is there already is let in.
+        """
         self._door = door
         self._grace_s = grace_s
         self._timeout_s = timeout_s
         self._leave = leave
+        self._give_way = give_way
         self._leaving: asyncio.Task[None] | None = None
 
     def begin(self, number: int) -> None:
@@ -47,8 +59,10 @@ class Shutdown:
     async def _steps(self, grace_s: float) -> None:
         log.info("draining: not ready any more, closing in %g s", grace_s)
         self._door.stage = Stage.DRAINING
+        given_way = self._give_way()
         await asyncio.sleep(grace_s)
-        self._door.stage = Stage.CLOSED
+        if not given_way:
+            self._door.stage = Stage.CLOSED
         log.info("closed: %d requests are being answered", self._door.inside)
         loop = asyncio.get_running_loop()
         end = loop.time() + self._timeout_s
@@ -71,7 +85,18 @@ async def shutting_down(
         yield
         return
     loop = asyncio.get_running_loop()
-    shutdown = Shutdown(door, grace_s, timeout_s - CANCEL_AFTER_S, lambda: server(signal.SIGTERM, None))
+
+    def leave() -> None:
+        server(signal.SIGTERM, None)
+
+    def give_way() -> bool:
+        """Accept no more connections, if there are others that do: they share the listening socket."""
+        others = resign()
+        for listening in server.__self__.servers if others else ():
+            listening.close()
+        return others
+
+    shutdown = Shutdown(door, grace_s, timeout_s - CANCEL_AFTER_S, leave, give_way)
     seen = set[int]()
 
     def received(number: int) -> None:

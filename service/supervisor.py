@@ -20,7 +20,9 @@ from uvicorn import Config
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
+from service.shutdown import LOOK_S, SIGNALS
 from service.telemetry import SHARED
+from service.workers import dismiss
 
 log = logging.getLogger(__name__)
 
@@ -119,9 +121,19 @@ class Supervisor(Multiprocess):
 
     def terminate_all(self) -> None:
         """Tell all to leave but those who have been told, as a second signal would end them at once."""
+        dismiss()
         self.processes += self._starting
         super().terminate_all()
         self.processes += self._leaving
+
+    def join_all(self) -> None:
+        """Wait until all have left; a second signal has them wait for nobody, as with one worker."""
+        while any(worker.exitcode is None for worker in self.processes):
+            if not set(SIGNALS).isdisjoint(self.signal_queue):
+                self.signal_queue.clear()
+                super().terminate_all()
+            time.sleep(LOOK_S)
+        super().join_all()
 
     def _started(self) -> Worker:
         worker = Worker(self.config, self.sockets)

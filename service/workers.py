@@ -1,4 +1,4 @@
-"""The workers of one service, and how one of them tells the others to look at the artifacts.
+"""The workers of one service: how one tells the others to look at the artifacts, and leaves its work to them.
 
 Each has a file in the folder that they share, with its process's number for a name, and holds its lock: what
 nobody holds is of a worker that died, and its number may be another's by now. Knows files and signals.
@@ -36,11 +36,31 @@ def enlisted() -> Iterator[None]:
 
 
 def tell_others() -> None:
-    """Send SIGHUP to every other worker that is enlisted; who has died since is struck off."""
+    """Send SIGHUP to every other worker that is enlisted."""
+    for number in _others():
+        os.kill(number, signal.SIGHUP)
+
+
+def resign() -> bool:
+    """Be struck off, as this worker leaves; whether others stay, to whom new connections then belong."""
+    folder = os.environ.get(SHARED)
+    if folder is not None:
+        Path(folder, f"{os.getpid()}{SUFFIX}").unlink(missing_ok=True)
+    return any(True for _ in _others())
+
+
+def dismiss() -> None:
+    """Strike off all, as the service leaves: none stays to whom another could leave its work."""
+    for path in Path(os.environ[SHARED]).glob(f"*{SUFFIX}"):
+        path.unlink(missing_ok=True)
+
+
+def _others() -> Iterator[int]:
+    """The processes of the other workers that are enlisted; who has died since is struck off."""
     folder = os.environ.get(SHARED)
     for path in Path(folder).glob(f"*{SUFFIX}") if folder else ():
         if (number := int(path.stem)) != os.getpid() and _is_held(path):
-            os.kill(number, signal.SIGHUP)
+            yield number
 
 
 def _is_held(path: Path) -> bool:

@@ -104,10 +104,11 @@ def test_a_second_signal_waits_for_nobody(gate: list[str], second: signal.Signal
 
 
 def test_workers_leave_alike(gate: list[str]) -> None:
-    """Each of them finishes what it has begun."""
+    """Each of them finishes what it has begun, and refuses what comes then: none stays that could answer."""
     with Server(*gate, "--drain-grace-s", "1", workers=2) as server, begun(server) as connection:
         server.process.send_signal(signal.SIGTERM)
         eventually(lambda: any("closed: 1 requests" in line for line in server.log))
+        eventually(lambda: post(server).status_code == 503)
         connection.sendall(BODY[1:])
 
         assert b" 200 OK" in connection.recv(1000)

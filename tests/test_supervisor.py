@@ -5,13 +5,18 @@ import re
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from http.client import HTTPConnection
 from pathlib import Path
+from threading import Event
 
 import httpx
 import pytest
 
 from servers import ROOT, TIMEOUT_S, Server, eventually
-from test_shutdown import BODY, begun
+from test_shutdown import BODY, PREDICT, begun
 
 pytestmark = pytest.mark.slow
 
@@ -20,6 +25,7 @@ COMPLETE = "Application startup complete"
 DRAINING = "draining: "
 # The model that starts soonest.
 GATE = ("--models", "and_gate")
+JSON = {"content-type": "application/json"}
 
 
 def count(server: Server, text: str) -> int:
@@ -30,6 +36,15 @@ def count(server: Server, text: str) -> int:
 def workers(server: Server) -> list[int]:
     """The processes that have begun to serve, in order."""
     return [int(found[1]) for line in server.log if (found := re.search(rf"{STARTED} \[(\d+)\]", line))]
+
+
+def ask(server: Server, path: str, body: bytes | None = None) -> tuple[int, str | None]:
+    """The status, and what is said of the connection, which is a new one."""
+    with closing(HTTPConnection(server.url.removeprefix("http://"), timeout=TIMEOUT_S)) as connection:
+        connection.request("POST" if body else "GET", path, body, JSON)
+        response = connection.getresponse()
+        response.read()
+        return response.status, response.headers["connection"]
 
 
 def test_a_start_that_fails_in_the_workers_ends_the_service(tmp_path: Path) -> None:
@@ -108,3 +123,45 @@ def test_workers_whose_parent_was_killed_leave_as_at_sigterm(
     assert count(server, "stopped while starting") == 1
     assert not folder.exists()
     assert "Traceback" not in "".join(server.log)
+
+
+def test_while_a_worker_leaves_new_connections_are_the_others() -> None:
+    """No answer closes its connection, as the leaving one's would, and nobody is told that it is not ready.
+
+    A second SIGTERM ends all at once, as with one worker.
+    """
+    with Server(*GATE, "--drain-grace-s", "600", workers=2) as server:
+        os.kill(workers(server)[0], signal.SIGTERM)
+        eventually(lambda: count(server, DRAINING) == 1)
+        answers = [ask(server, path) for path in ("/health/ready", "/health/live") * 100]
+
+        assert set(answers) == {(200, None)}
+        server.process.send_signal(signal.SIGTERM)
+        eventually(lambda: count(server, DRAINING) == 2)
+        assert server.stop() == 0
+
+
+def test_no_request_fails_while_workers_are_replaced() -> None:
+    """Neither on a connection of its own nor on one that stays."""
+    done = Event()
+    pause = partial(done.wait, 0.01)
+
+    def alone() -> list[int]:
+        return [ask(server, PREDICT, BODY)[0] for _ in iter(pause, True)]
+
+    def on_one_connection() -> list[int]:
+        with httpx.Client(base_url=server.url, headers=JSON) as client:
+            return [client.post(PREDICT, content=BODY).status_code for _ in iter(pause, True)]
+
+    with Server(*GATE, "--drain-grace-s", "1", workers=2) as server, ThreadPoolExecutor() as pool:
+        asking = [pool.submit(way) for way in (alone, on_one_connection)]
+        try:
+            server.process.send_signal(signal.SIGHUP)
+            eventually(lambda: count(server, "Finished server process") == 2)
+        finally:
+            done.set()
+        answers = [status for asked in asking for status in asked.result()]
+        assert server.stop() == 0
+
+    assert len(answers) > 300
+    assert set(answers) == {200}
