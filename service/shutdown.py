@@ -126,9 +126,9 @@ def starting() -> Iterator[None]:
     if server is None:
         yield
         return
+    before = {number: signal.signal(number, _end) for number in SIGNALS}
     if getattr(getattr(server, "__self__", None), "should_exit", False):  # it came a moment ago
         _end()
-    before = {number: signal.signal(number, _end) for number in SIGNALS}
     try:
         yield
     finally:
