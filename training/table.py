@@ -248,8 +248,9 @@ SOURCES = {
         " split and every resample. Grades 3 and 9 have 30 and 5 rows.",
         limits=(
             "Portuguese vinho verde of 2004 to 2007 only; the grades are one panel's medians.",
-            "Sets and intervals keep their promise over all wines, not for each grade: the rare ones, 3, 4, 8"
-            " and 9, lie mostly outside. A set may be empty: the wine is unlike those of every label.",
+            "Sets of grades and intervals keep their promise over all wines, not for each grade: the rare"
+            " ones, 3, 4, 8 and 9, lie mostly outside. Sets of colours keep it for each colour. A set may be"
+            " empty: the wine is unlike those of every label.",
             EDGES,
         ),
     ),
