@@ -48,14 +48,14 @@ class Binary:
     """Two classes; the graph answers the probability of the event, the target's level 1.
 
     `event` and `complement` are the names of those probabilities, in the graph and in the answer.
-    `sets` says what prediction sets cover: all rows on average, or those of each class; None: there are
-    none. Loss: binary cross-entropy, in nats.
+    `sets` says what prediction sets cover, where there are any: the rows of each class. One critical value
+    for both would leave most rows of a rare one out. Loss: binary cross-entropy, in nats.
     """
 
     event: str
     complement: str | None
     threshold: Threshold
-    sets: Literal["on_average", "per_class"] | None = None
+    sets: Literal["per_class"] | None = None
     name: Literal["binary"] = "binary"
     # What models of this task are compared by; lower is better.
     main_metric: ClassVar[str] = "log_loss"
@@ -118,13 +118,11 @@ class Binary:
         fields = {target.name: (outcome, Field(description=meaning))} | {
             output.name: (Probability, Field(description=output.meaning)) for output in self.outputs(target)
         }
-        covered = {
-            "on_average": "the coverage's share of all rows, on average",
-            "per_class": "the coverage's share of the rows of each class, so that even the more probable"
-            " value is missing where hardly any row of its class is given so low a probability",
-            None: None,
-        }[self.sets]
-        return fields | (set_field(outcome, covered) if covered else {})
+        covered = (
+            "the coverage's share of the rows of each class, so that even the more probable value is missing"
+            " where hardly any row of its class is given so low a probability"
+        )
+        return fields | (set_field(outcome, covered) if self.sets else {})
 
     def trivial(self, target: Feature, prior: Sequence[float], rows: int) -> Outputs:
         """The outputs of a model that answers the training prevalence, `prior[1]`, to every row."""

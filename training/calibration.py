@@ -95,8 +95,7 @@ def critical_values(
             labels = np.asarray(task.classes if isinstance(task, Multiclass) else (0, 1))
             truth = np.searchsorted(labels, targets)
             own = shares[np.arange(len(truth)), truth]
-            per_class = isinstance(task, Binary) and task.sets == "per_class"
-            parts = [own[truth == place] if per_class else own for place in range(len(labels))]
+            parts = [own[truth == place] if isinstance(task, Binary) else own for place in range(len(labels))]
             # A class that nobody has shown cannot be ruled out.
             found = {
                 coverage: [-_quantile(-part, coverage) if len(part) else 0.0 for part in parts]
