@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-# New objects after which the collector looks at them.
-GARBAGE = 10_000
+# New objects after which the collector looks at them. 256 requests at a time are some 15,000, and all of use.
+GARBAGE = 50_000
 
 
 def freeze_heap() -> None:
