@@ -1,7 +1,7 @@
 """JSON that plainly fits a declaration: rows decoded and held to their bounds in one pass, by msgspec.
 
 Accepts and never refuses: whatever is not plainly right raises Doubt, and is judged by the types of
-`protocol`, which say what is wrong and where. Takes a quarter to a third of their time (benchmarks/NOTES.md).
+`protocol`, which say what is wrong and where. Many rows are judged in half of the time (benchmarks/NOTES.md).
 
 Knows msgspec and the vocabulary of features; knows nothing of HTTP or of files.
 """

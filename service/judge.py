@@ -96,8 +96,19 @@ class Judge:
     def _small(self, body: bytes) -> Asked:
         """Validate a JSON body of few rows. Raises Doubt, ValidationError or InvalidRows."""
         rows, options = decoder(self.spec.row).request(body)
+        if options:
+            self._look_through(body)
         instances = Instances(coded(self.spec.row, [list(values_of(row)) for row in rows]))
         return self._without_excess(instances), self._options(options)
+
+    def _look_through(self, body: bytes) -> None:
+        """Raise Doubt where options may stand there twice, and MalformedBody where they nest too deep.
+
+        Of equal ones the last counts, and the decoder skips the others unread.
+        """
+        if body.count(b"parameters") > 1 or b"\\" in body:
+            raise Doubt
+        shallow(body, self.depth)
 
     def _many(self, body: bytes) -> Asked:
         """Validate a JSON body of many rows by columns. Raises Doubt, ValidationError or InvalidRows."""

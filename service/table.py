@@ -28,6 +28,8 @@ from service.spec import ModelSpec
 
 # Of a published table's columns: a body that is wider than this is not one.
 WIDEST = 4
+# Bytes of a body that are looked at for its first line, which is to have half of them at most.
+LONGEST_HEADER = 16 * 1024
 # Lines that are read at a time.
 PIECE = 4096
 ROW_NUMBER = re.compile(r"\s*[0-9]{1,15}\s*")
@@ -63,7 +65,7 @@ def read_csv(judge: Judge, body: bytes, options: Mapping[str, Any]) -> Asked:
 def _many(judge: Judge, body: bytes, options: Mapping[str, Any]) -> Asked:
     """Validate a CSV body of many lines column by column. Raises Doubt or RefusedBody."""
     spec = judge.spec
-    first = _first_cells(body)
+    first = _first_cells(spec, body)
     header = _header(judge, first)
     headed = header is not None
     header = header or _published_header(judge, len(first))
@@ -84,9 +86,11 @@ def _many(judge: Judge, body: bytes, options: Mapping[str, Any]) -> Asked:
     return instances, parameters
 
 
-def _first_cells(body: bytes) -> list[str]:
+def _first_cells(spec: ModelSpec, body: bytes) -> list[str]:
     """The cells of the first line. Raises Doubt."""
-    line = body.removeprefix(codecs.BOM_UTF8).partition(b"\n")[0].removesuffix(b"\r")
+    line = body[:LONGEST_HEADER].removeprefix(codecs.BOM_UTF8).partition(b"\n")[0].removesuffix(b"\r")
+    if len(line) > LONGEST_HEADER // 2 or line.count(b",") >= WIDEST * len(spec.source_columns):
+        raise Doubt  # forty megabytes of one line would be a gigabyte of cells
     if line.count(b'"') % 2 or b"\r" in line or not line.isascii():
         raise Doubt  # it may end elsewhere, and no heading is of other letters
     cells = next(csv.reader([line.decode()], skipinitialspace=True), [])

@@ -245,7 +245,7 @@ class JoiningProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-        else:
+        elif self.scope is self.cycle.scope:  # else the head of the next one has begun, and has its own time
             self._idleness.begin()
 
     def _on_expected_response_complete(self) -> None:

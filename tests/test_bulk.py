@@ -2,6 +2,7 @@
 
 import json
 import math
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -275,6 +276,23 @@ def test_what_spreadsheets_write_first_is_read_by_columns(
 @pytest.mark.parametrize("first", ['x1,"x2', "x1\rx2", '"x1\n",x2', "x1,x2,", "é1,x2", ""])
 def test_a_first_line_that_may_be_another_is_doubted(first: str) -> None:
     assert not plain(actions(MODELS["and_gate"])[0], first + "\n" + "1,0\n" * 20, "csv")
+
+
+@pytest.mark.parametrize("line", [b"12," * 4_000_000, b"a" * 200_000, b"x1,x2," + b"a" * 200_000])
+def test_a_first_line_that_is_no_header_is_not_taken_apart(line: bytes) -> None:
+    """Of forty megabytes of one line the cells would be a gigabyte, and a cell may be too long for one."""
+    action, body = actions(MODELS["and_gate"])[0], line + b"\n" + b"1,1\n" * 600
+    tracemalloc.start()
+    try:
+        with pytest.raises(Doubt):
+            table._many(action.judge, body, {})
+        held = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert held < 1_000_000
+    with pytest.raises(RefusedBody):
+        table.read_csv(action.judge, line, {})
 
 
 def test_more_rows_than_a_request_may_hold_are_not_read_to_their_end() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from service.actions import NAMES, actions
 from service.decoder import decoder, values_of
-from service.errors import RefusedBody
+from service.errors import MalformedBody, RefusedBody
 from service.judge import Judge
 from service.models import MODELS
 from service.parameters import DEFAULT_COVERAGE
@@ -92,6 +92,14 @@ def test_both_ways_read_repeated_and_reordered_names_alike(text: str) -> None:
     judge, body = JUDGES["and_gate predict"], f'{{"instances": [{text}]}}'.encode()
 
     assert quick(judge, body) == thorough(judge, body)
+
+
+def test_options_that_do_not_count_have_to_be_json_too() -> None:
+    """The decoder skips them unread; the body is as wrong as a large one would be."""
+    body = b'{"instances": [{"x1": 1, "x2": 1}], "parameters": "\xff\xfe", "parameters": {}}'
+
+    with pytest.raises(MalformedBody):
+        JUDGES["and_gate predict"].json(body)
 
 
 def test_the_quick_way_is_taken() -> None:

@@ -191,6 +191,28 @@ def nested(nest: str, rows: int) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("rows", [0, 300], ids=["judged at once", "judged by columns"])
+@pytest.mark.parametrize("depth", [101, 500, 20_000])
+@pytest.mark.parametrize(
+    "options",
+    [
+        '"parameters": %s, "parameters": {}',
+        '"p\\u0061rameters": %s, "parameters": {}',
+        '"parameters": {"coverage": %s, "coverage": 0.8}',
+    ],
+)
+async def test_a_nest_is_refused_where_another_value_counts(
+    client: httpx.AsyncClient, rows: int, depth: int, options: str
+) -> None:
+    """Of equal keys the last counts, and nobody need read the others."""
+    instances = ", ".join([json.dumps(ROW)] * (rows + 1))
+    body = f'{{"instances": [{instances}], {options % ("[" * depth + "]" * depth)}}}'
+    response = await client.post(URL, content=body, headers=JSON)
+
+    assert response.status_code == 400
+    assert "more than 100 levels" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("rows", [0, 300], ids=["judged at once", "judged by columns"])
 @pytest.mark.parametrize("depth", [1, 90, 101, 250_000])
 @pytest.mark.parametrize(("opening", "closing"), ["[]", ('{"a":', "}")], ids=["brackets", "braces"])
 async def test_a_nest_is_refused_wherever_it_lies(
