@@ -20,6 +20,8 @@ from service.workers import resign
 log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# By which a supervisor tells a worker of its second signal.
+HURRY = signal.SIGUSR1
 # How often those inside are counted.
 LOOK_S = 0.02
 # What the server itself then gives to what is still running, before it cancels it.
@@ -77,8 +79,8 @@ async def shutting_down(
 ) -> AsyncIterator[None]:
     """Come before the server's own handlers of SIGTERM and SIGINT; a second signal ends it at once.
 
-    Ctrl-C reaches a worker twice, as SIGINT from the terminal and as SIGTERM from what supervises it: there
-    only the same signal counts as a second one.
+    A signal to all of a group, as Ctrl-C and systemd's stop are, reaches a worker twice, the second time from
+    what supervises it: there HURRY says that a second one has come.
     """
     server = _server()
     if server is None:
@@ -97,20 +99,23 @@ async def shutting_down(
         return others
 
     shutdown = Shutdown(door, grace_s, timeout_s - CANCEL_AFTER_S, leave, give_way)
-    seen = set[int]()
+    told = False
 
     def received(number: int) -> None:
-        if number in seen or (seen and not supervised):
+        nonlocal told
+        if told and not supervised:
             _leave_at_once(server)
-        seen.add(number)
+        told = True
         shutdown.begin(number)
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
     for number in SIGNALS:
         loop.add_signal_handler(number, received, number)
+    loop.add_signal_handler(HURRY, _leave_at_once, server)
     try:
         yield
     finally:
+        loop.remove_signal_handler(HURRY)
         for number, handler in before.items():
             loop.remove_signal_handler(number)
             signal.signal(number, handler)

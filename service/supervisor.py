@@ -7,12 +7,12 @@ failed, for two minutes. Here each turn of its loop asks, and nobody waits. Know
 import logging
 import multiprocessing
 import os
-import shutil
 import signal
 import sys
 import time
 from collections.abc import Iterator
 from itertools import chain
+from multiprocessing.process import BaseProcess
 from socket import socket
 from threading import Thread
 
@@ -20,9 +20,8 @@ from uvicorn import Config
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
-from service.shutdown import LOOK_S, SIGNALS
-from service.telemetry import SHARED
-from service.workers import dismiss
+from service.shutdown import HURRY, LOOK_S, SIGNALS
+from service.workers import dismiss, share, tidy
 
 log = logging.getLogger(__name__)
 
@@ -33,20 +32,40 @@ class Worker(Process):
     def __init__(self, config: Config, sockets: list[socket]) -> None:
         """Make it; `start` starts it."""
         super().__init__(config, sockets)
+        self.has_served = False
         self._asked: float | None = None
-        self._serves = False
+        self._told = False
 
     def target(self, sockets: list[socket] | None = None) -> None:
         """Serve, in the worker's own process, for as long as its parent lives."""
-        Thread(target=_leave_as_orphan, daemon=True).start()
-        super().target(sockets)
+        # The server raises its signal once more when it has shut down, which would end the process here.
+        for number in SIGNALS:
+            signal.signal(number, lambda *_: sys.exit(0))
+        folder = share()
+        Thread(target=self._leave_as_orphan, args=[folder], daemon=True).start()
+        try:
+            super().target(sockets)
+        finally:
+            if not _parent().is_alive():
+                tidy(folder)
+
+    def _leave_as_orphan(self, folder: int) -> None:
+        """Wait until the parent has died, then leave as at SIGTERM: nobody else will say so, or tidy up."""
+        _parent().join()
+        if self.server.started:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        log.info("stopped while starting")
+        tidy(folder)
+        logging.shutdown()
+        os._exit(0)
 
     def is_alive(self, timeout: float = 5) -> bool:
         """Whether it runs, and owes no answer for longer than `timeout` seconds."""
         if not self.process.is_alive():
             return False
         if self._asked is not None and self.parent_conn.poll():
-            self._serves = self.parent_conn.recv()
+            self.has_served = self.parent_conn.recv()
             self._asked = None
         if self._asked is None:
             self.parent_conn.send(b"ping")
@@ -55,11 +74,23 @@ class Worker(Process):
 
     def is_ready(self, timeout: float = 5) -> bool:
         """Whether it lives, and has answered that it serves."""
-        return self.is_alive(timeout) and self._serves
+        return self.is_alive(timeout) and self.has_served
 
     def has_failed(self) -> bool:
-        """Whether it has ended before it served, by a fault that the next one would meet too."""
-        return not self._serves and bool(self.exitcode and self.exitcode > 0)
+        """Whether it has ended before it served, by a fault that the next one may meet too."""
+        return not self.has_served and bool(self.exitcode and self.exitcode > 0)
+
+    def terminate(self) -> None:
+        """Tell it to leave, once."""
+        if not self._told:
+            self._told = True
+            super().terminate()
+
+    def hurry(self) -> None:
+        """Have it leave at once, whatever it is answering."""
+        if self.exitcode is None:
+            assert self.pid
+            os.kill(self.pid, HURRY)
 
 
 class Supervisor(Multiprocess):
@@ -74,7 +105,7 @@ class Supervisor(Multiprocess):
         self._to_do: Iterator[None] = iter(())
         self._starting: list[Worker] = []
         self._leaving: list[Worker] = []
-        self._failed = False
+        self._served = self._failed = self._impatient = False
 
     def run(self) -> None:
         """Serve until a signal; a start that has failed ends the process, as that of one worker does."""
@@ -95,13 +126,14 @@ class Supervisor(Multiprocess):
                 continue
             worker.kill()
             worker.join()
-            if worker.has_failed():
+            if worker.has_failed() and not self._served:
                 log.error("worker %s failed to start, and so would the next one", worker.pid)
                 self._failed = True
                 self.should_exit.set()
                 return
             log.info("worker %s died", worker.pid)
             self.processes[index] = self._started()
+        self._served = self._served or any(worker.has_served for worker in self.processes)
         next(self._to_do, None)
 
     def restart_all(self) -> None:
@@ -110,28 +142,40 @@ class Supervisor(Multiprocess):
 
     def handle_ttin(self) -> None:
         """Have one worker more."""
-        self.processes_num += 1
-        self.processes.append(self._started())
+        if not self.should_exit.is_set():
+            self.processes_num += 1
+            self.processes.append(self._started())
 
     def handle_ttou(self) -> None:
         """Have one worker less, but one."""
         if self.processes_num > 1:
             self.processes_num -= 1
-            self._to_do = chain(self._to_do, self._retiring(self.processes.pop()))
+            self._leaving.append(self.processes.pop())
+            self._to_do = chain(self._to_do, self._retiring(self._leaving[-1]))
+
+    def handle_term(self) -> None:
+        """Leave; a second signal has the workers wait for nobody, as with one worker."""
+        self._impatient = self.should_exit.is_set()
+        super().handle_term()
+
+    def handle_int(self) -> None:
+        """Leave in the same way."""
+        self._impatient = self.should_exit.is_set()
+        super().handle_int()
 
     def terminate_all(self) -> None:
-        """Tell all to leave but those who have been told, as a second signal would end them at once."""
+        """Tell all to leave, those too that were to leave one after another."""
         dismiss()
-        self.processes += self._starting
+        self.processes += [*self._starting, *self._leaving]
         super().terminate_all()
-        self.processes += self._leaving
 
     def join_all(self) -> None:
-        """Wait until all have left; a second signal has them wait for nobody, as with one worker."""
+        """Wait until all have left, or for nobody."""
         while any(worker.exitcode is None for worker in self.processes):
-            if not set(SIGNALS).isdisjoint(self.signal_queue):
-                self.signal_queue.clear()
-                super().terminate_all()
+            self.handle_signals()
+            if self._impatient:
+                for worker in self.processes:
+                    worker.hurry()
             time.sleep(LOOK_S)
         super().join_all()
 
@@ -144,6 +188,8 @@ class Supervisor(Multiprocess):
         """Start each worker's successor, and tell the worker to leave when that one serves."""
         patience_s = self.config.timeout_worker_healthcheck
         for old in tuple(self.processes):
+            if old not in self.processes:
+                continue  # it has died or left meanwhile
             new = self._started()
             self._starting = [new]
             end = time.monotonic() + patience_s
@@ -156,28 +202,22 @@ class Supervisor(Multiprocess):
                     return
                 yield
             self._starting = []
-            if old in self.processes:
+            leaving = new
+            if old in self.processes:  # else it has died or left meanwhile, and its place is taken or gone
                 self.processes[self.processes.index(old)] = new
-                yield from self._retiring(old)
-            else:  # it has died meanwhile, and another was started in its place
-                yield from self._retiring(new)
+                leaving = old
+            self._leaving.append(leaving)
+            yield from self._retiring(leaving)
 
     def _retiring(self, worker: Worker) -> Iterator[None]:
         """Tell a worker to leave, and wait until it has."""
-        self._leaving = [worker]
         worker.terminate()
         while worker.exitcode is None:
             yield
-        self._leaving = []
+        self._leaving.remove(worker)
 
 
-def _leave_as_orphan() -> None:
-    """Wait until the parent has died, then leave as at SIGTERM; nobody else will, or will tidy up.
-
-    The metrics of an orphan are its own: the folder of all goes with the first of them.
-    """
+def _parent() -> BaseProcess:
     parent = multiprocessing.parent_process()
     assert parent
-    parent.join()
-    shutil.rmtree(os.environ.pop(SHARED, ""), ignore_errors=True)
-    os.kill(os.getpid(), signal.SIGTERM)
+    return parent

@@ -6,9 +6,10 @@ nobody holds is of a worker that died, and its number may be another's by now. K
 
 import fcntl
 import os
+import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from service.telemetry import SHARED
@@ -35,10 +36,25 @@ def enlisted() -> Iterator[None]:
             own.unlink(missing_ok=True)
 
 
+def share() -> int:
+    """Hold the folder that the workers share, until this process ends or tidies up; what `tidy` takes."""
+    folder = os.open(os.environ[SHARED], os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_SH)
+    return folder
+
+
+def tidy(folder: int) -> None:
+    """Hold it no more, and remove it if no other worker does."""
+    with suppress(BlockingIOError):  # the last one will
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(os.environ[SHARED], ignore_errors=True)
+
+
 def tell_others() -> None:
     """Send SIGHUP to every other worker that is enlisted."""
     for number in _others():
-        os.kill(number, signal.SIGHUP)
+        with suppress(ProcessLookupError):  # it has just died
+            os.kill(number, signal.SIGHUP)
 
 
 def resign() -> bool:

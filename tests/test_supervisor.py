@@ -103,6 +103,68 @@ def test_workers_are_replaced_whatever_ends_them() -> None:
     assert count(server, COMPLETE) == 5
 
 
+def test_one_that_is_to_leave_leaves_with_all() -> None:
+    """At SIGTTOU, with SIGTERM right behind it, or while another is replaced: none is forgotten."""
+    for before in ((), (signal.SIGHUP,)):
+        with Server(*GATE, workers=2) as server:
+            for number in (*before, signal.SIGTTOU, signal.SIGTERM):
+                server.process.send_signal(number)
+
+            assert server.process.wait(TIMEOUT_S) == 0
+            eventually(server.is_silent)
+
+
+def test_more_and_fewer_workers() -> None:
+    """At SIGTTIN one more serves, at SIGTTOU one less; the last one stays."""
+    with Server(*GATE, workers=2) as server:
+        server.process.send_signal(signal.SIGTTIN)
+        eventually(lambda: count(server, COMPLETE) == 3)
+        for left in (1, 2):
+            server.process.send_signal(signal.SIGTTOU)
+            eventually(lambda left=left: count(server, "Finished server process") == left)
+        server.process.send_signal(signal.SIGTTOU)
+        assert httpx.get(f"{server.url}/health/ready").status_code == 200
+
+        assert server.stop() == 0
+    assert count(server, DRAINING) == 3
+
+
+def test_sigterm_to_all_of_the_group_finishes_what_has_begun() -> None:
+    """As systemd stops a service: a worker hears it from two sides, and that is no second signal."""
+    with Server(*GATE, "--drain-grace-s", "1", workers=2) as server, begun(server) as connection:
+        for process in (*workers(server), server.process.pid):
+            os.kill(process, signal.SIGTERM)
+        eventually(lambda: count(server, DRAINING) == 2)
+        eventually(lambda: count(server, "closed: ") == 2)
+        connection.sendall(BODY[1:])
+
+        assert b" 200 OK" in connection.recv(1000)
+        assert server.process.wait(TIMEOUT_S) == 0
+
+
+def test_two_signals_at_once_wait_for_nobody() -> None:
+    """Within one turn of the supervisor's loop as well."""
+    with Server(*GATE, "--drain-grace-s", "600", workers=2) as server:
+        server.process.send_signal(signal.SIGTERM)
+        server.process.send_signal(signal.SIGINT)
+
+        assert server.process.wait(TIMEOUT_S) == 0
+
+
+def test_orphans_count_what_they_had_not_counted_yet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The folder of their metrics is there until the last of them has left."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with Server(*GATE, "--drain-grace-s", "2", workers=2) as server:
+        server.process.kill()
+        eventually(lambda: count(server, DRAINING) == 2)
+        answers = [ask(server, path)[0] for path in ("/health/live", "/metrics") * 10]
+
+        assert set(answers) == {200}
+        eventually(server.is_silent)
+    assert not list(tmp_path.glob("metrics-*"))
+    assert "Traceback" not in "".join(server.log)
+
+
 def test_workers_whose_parent_was_killed_leave_as_at_sigterm(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -114,7 +176,6 @@ def test_workers_whose_parent_was_killed_leave_as_at_sigterm(
         (folder,) = tmp_path.glob("metrics-*")
         server.process.kill()
         eventually(lambda: count(server, "closed: 1 requests") == 1)
-        assert "http_requests_total" in httpx.get(f"{server.url}/metrics").text
         connection.sendall(BODY[1:])
 
         assert b" 200 OK" in connection.recv(1000)
