@@ -1,6 +1,6 @@
 """How much work is let in: so many requests at a time, and none once the service leaves.
 
-Pure ASGI. What a request may hold is bounded where it is read (`requests`, `transport`), and the rows that
+Pure ASGI. What a request may hold is bounded where it is read (`requests`, `connection`), and the rows that
 wait where they wait (`engine`).
 """
 

@@ -9,11 +9,11 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from service.app import create_app
+from service.connection import JoiningProtocol
 from service.cycle import Cycle
 from service.models import MODELS
 from service.registry import Registry
 from service.settings import Settings
-from service.transport import JoiningProtocol
 
 pytestmark = pytest.mark.anyio
 
