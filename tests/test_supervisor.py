@@ -14,6 +14,7 @@ from threading import Event
 
 import httpx
 import pytest
+from keyrings import Keyring
 
 from servers import ROOT, TIMEOUT_S, Server, eventually
 from test_shutdown import BODY, PREDICT, begun
@@ -101,6 +102,20 @@ def test_workers_are_replaced_whatever_ends_them() -> None:
         assert server.stop() == 0
     assert count(server, f"Finished server process [{second}]") == 1
     assert count(server, COMPLETE) == 5
+
+
+def test_one_that_fails_to_start_is_tried_again_where_others_serve(ring: Keyring) -> None:
+    """A file that is broken for a while ends nobody who has read it before."""
+    whole = ring.file.read_text()
+    with Server(*GATE, "--api-keys-file", str(ring.file), workers=2) as server:
+        ring.file.write_text("broken")
+        os.kill(workers(server)[0], signal.SIGKILL)
+        eventually(lambda: count(server, "died") >= 2)
+        assert httpx.get(f"{server.url}/health/ready").status_code == 200
+        ring.file.write_text(whole)
+        eventually(lambda: count(server, COMPLETE) == 3)
+
+        assert server.stop() == 0
 
 
 def test_one_that_is_to_leave_leaves_with_all() -> None:
