@@ -68,7 +68,7 @@ def _serve(settings: Settings) -> None:
         "log_config": logging_config(settings.log_level),
         "access_log": False,
         "server_header": False,
-        "http": "service.connection:JoiningProtocol",
+        "http": "service.connection:BoundedProtocol",
         "loop": "auto" if sys.platform == "win32" else "service.listening:new_loop",
         "proxy_headers": False,  # anybody can send them, and the rate limit counts addresses
         "ws": "none",  # there are none, and the server would log their paths and headers

@@ -21,7 +21,7 @@ from service.idleness import Idleness
 from service.requests import bound
 from service.security import headers
 from service.telemetry import NO_STORE, Ended
-from service.transport import JoiningTransport
+from service.transport import LingeringTransport
 
 # A request that was on its way when the listening ended has arrived after so many seconds.
 LAST_S = 0.1
@@ -35,7 +35,7 @@ LONGEST_SIZE = 32
 NOWHERE: Any = deque(maxlen=0)
 
 
-class JoiningProtocol(HttpToolsProtocol):
+class BoundedProtocol(HttpToolsProtocol):
     """HTTP/1.1 by httptools, for an application that is a `service.app.Service`.
 
     Bounds what comes before there is a request, in bytes and in time, and what comes beside a body: chunk
@@ -64,7 +64,7 @@ class JoiningProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Serve a connection."""
-        super().connection_made(JoiningTransport(transport, self.loop, self._sending))  # type: ignore[arg-type]
+        super().connection_made(LingeringTransport(transport, self.loop, self._sending))  # type: ignore[arg-type]
         self._expect_request()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -9,7 +9,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from service.app import create_app
-from service.connection import JoiningProtocol
+from service.connection import BoundedProtocol
 from service.cycle import Cycle
 from service.models import MODELS
 from service.registry import Registry
@@ -47,30 +47,30 @@ class Noting(asyncio.Transport):
 
 
 @pytest.fixture
-async def connection() -> AsyncIterator[JoiningProtocol]:
+async def connection() -> AsyncIterator[BoundedProtocol]:
     app = create_app(Settings(), Registry({"and_gate": MODELS["and_gate"]}))
     config = Config(app, log_config=None, proxy_headers=False, ws="none")
     config.load()
-    protocol = JoiningProtocol(config=config, server_state=ServerState(), app_state={})
+    protocol = BoundedProtocol(config=config, server_state=ServerState(), app_state={})
     protocol.connection_made(Noting())
     yield protocol
     protocol.connection_lost(None)
 
 
-async def answered(connection: JoiningProtocol) -> bytes:
+async def answered(connection: BoundedProtocol) -> bytes:
     """What is written next."""
     written: asyncio.Queue[bytes] = connection.transport.written
     return await asyncio.wait_for(written.get(), 30)
 
 
-async def test_an_answer_goes_the_quick_way(connection: JoiningProtocol) -> None:
+async def test_an_answer_goes_the_quick_way(connection: BoundedProtocol) -> None:
     connection.data_received(ASKED)
 
     assert (await answered(connection)).startswith(b"HTTP/1.1 200")
     assert type(connection.cycle) is Cycle
 
 
-async def test_it_is_idle_from_an_answer_until_something_comes(connection: JoiningProtocol) -> None:
+async def test_it_is_idle_from_an_answer_until_something_comes(connection: BoundedProtocol) -> None:
     """Half a head is something: it has a time of its own, and is not hung up on without a word."""
     connection.data_received(ASKED)
     await answered(connection)
@@ -86,7 +86,7 @@ async def test_it_is_idle_from_an_answer_until_something_comes(connection: Joini
     assert connection._timer is None
 
 
-async def test_it_is_not_idle_where_the_next_head_has_begun(connection: JoiningProtocol) -> None:
+async def test_it_is_not_idle_where_the_next_head_has_begun(connection: BoundedProtocol) -> None:
     """Before the answer to the one before it was written."""
     connection.data_received(ASKED + ASKED[:20])
 
@@ -95,7 +95,7 @@ async def test_it_is_not_idle_where_the_next_head_has_begun(connection: JoiningP
     assert connection._timer is not None
 
 
-async def test_one_that_is_gone_has_no_timer(connection: JoiningProtocol) -> None:
+async def test_one_that_is_gone_has_no_timer(connection: BoundedProtocol) -> None:
     connection.data_received(ASKED)
     await answered(connection)
     connection.connection_lost(None)

@@ -1,6 +1,8 @@
-"""The head of an answer is what uvicorn would write, byte for byte; what it would refuse is left to it."""
+"""An answer is what uvicorn would write, byte for byte, but at once; what it would refuse is left to it."""
 
 import logging
+from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import anyio
@@ -8,12 +10,14 @@ import pytest
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from service.cycle import Cycle, head_of
+from service.cycle import LARGEST_JOINED, Cycle, head_of
 
 pytestmark = pytest.mark.anyio
 
 DATE = (b"date", b"Fri, 27 Nov 2026 20:41:20 GMT")
 TYPE = (b"content-type", b"application/json")
+WHOLE: list[dict[str, Any]] = [{"body": b"{}"}]
+PARTS: list[dict[str, Any]] = [{"body": b"{", "more_body": True}, {"body": b"}", "more_body": True}, {}]
 USUAL = [TYPE, (b"content-length", b"2"), (b"x-request-id", b"00ff")]
 
 
@@ -34,7 +38,11 @@ class Noting:
 
 
 async def written(
-    kind: type[RequestResponseCycle], start: dict[str, Any], method: str = "POST", keep_alive: bool = True
+    kind: type[RequestResponseCycle],
+    start: dict[str, Any],
+    method: str = "POST",
+    keep_alive: bool = True,
+    body: Sequence[dict[str, Any]] = WHOLE,
 ) -> tuple[list[bytes], bool]:
     """What is written of an answer with this head and the body {}, and whether it ended."""
     transport: Any = Noting()
@@ -52,8 +60,10 @@ async def written(
         keep_alive=keep_alive,
         on_response=lambda: ended.append(True),
     )
-    await cycle.send({"type": "http.response.start", **start})  # type: ignore[typeddict-item]
-    await cycle.send({"type": "http.response.body", "body": b"{}"})
+    messages: list[Any] = [{"type": "http.response.start", **start}]
+    messages += [{"type": "http.response.body", **part} for part in body]
+    for message in messages:
+        await cycle.send(message)
     return transport.written, bool(ended)
 
 
@@ -71,13 +81,38 @@ async def written(
 async def test_an_answer_is_written_as_uvicorn_writes_it(
     status: int, headers: list[tuple[bytes, bytes]]
 ) -> None:
-    """With a length and without, on a connection that stays and on one that ends, to HEAD as well."""
+    """With a length and without, whole and in parts, on a connection that stays or ends, to HEAD as well."""
     start = {"status": status, "headers": headers}
-    for keep_alive in (True, False):
-        for method in ("POST", "HEAD"):
-            found = await written(Cycle, start, method, keep_alive)
-            assert found == await written(RequestResponseCycle, start, method, keep_alive)
-            assert found[1]
+    for keep_alive, method, body in product((True, False), ("POST", "HEAD"), (WHOLE, PARTS)):
+        found, ended = await written(Cycle, start, method, keep_alive, body)
+        expected, _ = await written(RequestResponseCycle, start, method, keep_alive, body)
+        assert b"".join(found) == b"".join(expected)
+        assert ended
+
+
+async def test_a_head_and_its_body_are_one_write() -> None:
+    """Two would be two packets."""
+    writes, _ = await written(Cycle, {"status": 200, "headers": USUAL})
+
+    assert len(writes) == 1
+
+
+async def test_a_large_body_is_not_copied_to_be_joined() -> None:
+    body = bytes(LARGEST_JOINED + 1)
+    length = (b"content-length", str(len(body)).encode())
+
+    writes, _ = await written(Cycle, {"status": 200, "headers": [length]}, body=[{"body": body}])
+
+    assert writes[1] is body
+
+
+async def test_nothing_is_written_after_the_end() -> None:
+    """Nor is a second head: uvicorn says that it is an error."""
+    start: dict[str, Any] = {"status": 204, "headers": [(b"content-length", b"0")]}
+    with pytest.raises(RuntimeError, match="already completed"):
+        await written(Cycle, start, body=[{}, {}])
+    with pytest.raises(RuntimeError, match="Expected ASGI message"):
+        await written(Cycle, start, body=[{"type": "http.response.start", "status": 200, "headers": []}])
 
 
 def test_the_quick_way_is_taken() -> None:
@@ -90,7 +125,7 @@ def test_the_quick_way_is_taken() -> None:
 @pytest.mark.parametrize("wrong", ["a\r\nb", "a\nb", "a\rb", "a\0b"])
 async def test_a_header_that_would_be_two_is_refused(wrong: str) -> None:
     """Whatever made it: no answer is split."""
-    start = {"status": 200, "headers": [*USUAL, (b"x-horse", wrong.encode())]}
+    start: dict[str, Any] = {"status": 200, "headers": [*USUAL, (b"x-horse", wrong.encode())]}
 
     assert head_of(200, [DATE, *start["headers"]]) is None
     with pytest.raises(RuntimeError, match="header"):
