@@ -22,6 +22,7 @@ from pathlib import Path
 
 from service import keys, labels
 from service.errors import ArtifactRejected, DeviceUnavailable, Misconfigured
+from service.files import changing
 from service.labels import STABLE
 from service.models import MODELS
 from service.registry import Load, Servable, version_folders
@@ -109,21 +110,25 @@ def _promote(asked: argparse.Namespace, load: Load) -> int:
             f"there is no version {asked.version} in {home}; see `python -m service check`"
         )
     _proven(load, folder, MODELS[asked.model])
-    return _point(home, asked.label, asked.version)
+    with changing(home):
+        return _point(home, asked.label, asked.version)
 
 
 def _rollback(asked: argparse.Namespace, load: Load) -> int:
     """Move a label to the newest older version that proves itself; without the label, from the newest."""
     home = asked.artifacts / asked.model
     folders = version_folders(home)
-    now = labels.read(home).get(asked.label) or max(folders, default=0)
-    for version in sorted((one for one in folders if one < now), reverse=True):
-        try:
-            _proven(load, folders[version], MODELS[asked.model])
-        except ArtifactRejected as error:
-            print(f"{asked.model} {version}: rejected: {error}")
-            continue
-        return _point(home, asked.label, version)
+    if not folders:
+        raise ArtifactRejected(f"there is no version in {home}; see `python -m service check`")
+    with changing(home):
+        now = labels.read(home).get(asked.label) or max(folders)
+        for version in sorted((one for one in folders if one < now), reverse=True):
+            try:
+                _proven(load, folders[version], MODELS[asked.model])
+            except ArtifactRejected as error:
+                print(f"{asked.model} {version}: rejected: {error}")
+                continue
+            return _point(home, asked.label, version)
     raise ArtifactRejected(f"there is no older version than {now} in {home} that may be served")
 
 
@@ -180,7 +185,7 @@ def _key(asked: argparse.Namespace, settings: Settings) -> int:
     try:
         if asked.does == "list":
             return _list_keys(file)
-        with keys.changing(file):
+        with changing(file.resolve().parent):
             return _new_key(asked, file) if asked.does == "new" else _revoke_key(asked, file)
     except (Misconfigured, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,13 +1,17 @@
-"""Reading what others write: plain files, those of artifacts below one root, and no more than expected.
+"""Files where others write too: read if they are plain, below one root and no larger than expected.
 
 Whoever writes there may err or mean harm: a link may lead out, a FIFO would keep a reader waiting for ever.
+What is written is replaced in one step, so that nobody reads half of it.
 """
 
+import fcntl
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from errno import ELOOP, ENXIO
 from pathlib import Path
-from stat import S_ISDIR, S_ISREG
+from stat import S_IMODE, S_ISDIR, S_ISREG
+from tempfile import mkstemp
 
 from service.errors import ArtifactRejected
 
@@ -74,3 +78,39 @@ def plain(path: Path, most: int = MOST_BYTES) -> bytes:
     if len(content) > most:
         raise ArtifactRejected(f"{path.name} has more than {most:,} bytes; export the model again")
     return content
+
+
+def replace(path: Path, text: str, mode: int) -> None:
+    """Replace a file in one step: a new one gets `mode`, an old one keeps its owner and mode. Raises OSError.
+
+    A link at `path` is replaced, and not followed.
+    """
+    handle, partial = mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            os.fchmod(handle, mode)
+            if path.is_file() and not path.is_symlink():
+                before = path.stat()
+                os.fchmod(handle, S_IMODE(before.st_mode))
+                os.fchown(handle, before.st_uid, before.st_gid)
+            file.write(text)
+            file.flush()
+            os.fsync(handle)
+        os.replace(partial, path)
+    except BaseException:
+        os.unlink(partial)
+        raise
+
+
+@contextmanager
+def changing(folder: Path) -> Iterator[None]:
+    """Let nobody else change a file in the folder meanwhile, so that what is read is what is replaced.
+
+    The folder is locked and not the file, which is replaced, and may not be there yet. Raises OSError.
+    """
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -7,26 +7,22 @@ Several entries may bear one name: a key is renewed by a second one, and ended b
 Knows files and hashes; knows nothing of HTTP.
 """
 
-import fcntl
 import hmac
 import json
 import logging
 import os
 import secrets
-import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from tempfile import mkstemp
 from typing import Annotated, Literal, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from service.errors import ArtifactRejected, Misconfigured
-from service.files import plain
+from service.files import plain, replace
 
 log = logging.getLogger(__name__)
 
@@ -97,35 +93,9 @@ def _place(error: ValidationError) -> str:
 
 
 def write(path: Path, entries: Sequence[Entry]) -> None:
-    """Replace the file, in one step: a new one is its owner's alone, an old one keeps its owner and mode."""
-    path = path.resolve()
-    handle, partial = mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(handle, "w", encoding="utf-8") as file:
-            if path.exists():
-                before = path.stat()
-                os.fchmod(handle, stat.S_IMODE(before.st_mode))
-                os.fchown(handle, before.st_uid, before.st_gid)
-            json.dump([entry.model_dump(mode="json") for entry in entries], file, indent=1)
-            file.write("\n")
-            file.flush()
-            os.fsync(handle)
-        os.replace(partial, path)
-    except BaseException:
-        os.unlink(partial)
-        raise
-
-
-@contextmanager
-def changing(path: Path) -> Iterator[None]:
-    """Let nobody else change the file meanwhile: what is read is what is replaced. Raises OSError."""
-    # The folder is locked, as the file is replaced, and may not be there yet.
-    folder = os.open(path.resolve().parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
+    """Replace the file: a new one is its owner's alone. Raises OSError."""
+    listed = [entry.model_dump(mode="json") for entry in entries]
+    replace(path.resolve(), json.dumps(listed, indent=1) + "\n", 0o600)
 
 
 class Known:

@@ -1,11 +1,10 @@
 """The labels of a model: names, such as `stable`, that are moved from version to version.
 
-`labels.json` stands beside the versions: {"stable": 3}. It is written whole, beside its place, and renamed,
-so that nobody reads half of it. Knows files and JSON; knows nothing of HTTP or TensorFlow.
+`labels.json` stands beside the versions: {"stable": 3}. Knows files and JSON; knows nothing of HTTP or
+TensorFlow.
 """
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 
 from service.errors import ArtifactRejected
-from service.files import plain
+from service.files import plain, replace
 
 FILE = "labels.json"
 # Which version answers if a request names none, where a model has this label.
@@ -40,13 +39,8 @@ def read(home: Path) -> dict[str, int]:
 
 
 def write(home: Path, labels: Mapping[str, int]) -> None:
-    """Replace the labels of a model."""
-    partial = home / f".{FILE}"
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(dict(labels), file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(home / FILE)
+    """Replace the labels of a model; who serves it may be another user, and reads them. Raises OSError."""
+    replace(home / FILE, json.dumps(dict(labels)), 0o644)
 
 
 def is_name(text: str) -> bool:

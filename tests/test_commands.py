@@ -179,3 +179,34 @@ def test_what_is_not_trusted_is_not_proven(capsys: pytest.CaptureFixture[str]) -
     shown = capsys.readouterr().out
     assert f"{digest(document(ROOT / 'artifacts/survival/5'))}, is not among the trusted ones" in shown
     assert "proven" not in shown
+
+
+PROMOTES = """
+import sys
+from service.commands import run
+from service.settings import Settings
+input()
+for number in range(20):
+    words = ["promote", "survival", "1", "--label", f"{sys.argv[2]}{number}", "--artifacts", sys.argv[1]]
+    assert run(words, Settings(), lambda folder, spec: None) == 0
+"""
+
+
+def test_no_label_is_lost_when_several_are_moved_at_once(artifacts: Path) -> None:
+    """Two who promote at once are two who promote one after the other."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROMOTES, str(artifacts), name],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )
+        for name in ("first", "second")
+    ]  # fmt: skip
+    for process in processes:
+        assert process.stdin
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+
+    assert len(labels.read(artifacts / "survival")) == 40

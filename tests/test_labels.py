@@ -78,6 +78,41 @@ def test_at_the_start_nothing_answers_for_a_stable_version_that_cannot_be_served
         gates.servable("and_gate")
 
 
+def test_a_label_whose_folder_is_gone_is_told_while_its_version_answers(
+    tmp_path: Path, home: Path, gates: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a restart nothing would answer. Once the folder is back, nothing is wrong."""
+    publish(home, 1, 2)
+    labels.write(home, {"stable": 1})
+    gates.scan(tmp_path, arithmetic)
+    (home / "1").rmdir()
+    for _ in range(2):
+        gates.scan(tmp_path, arithmetic)
+
+    assert gates.servable("and_gate").version == gates.served("and_gate").desired == 1
+    assert gates.rejected["and_gate"][1].endswith("no such version; it answers until the service ends")
+    assert caplog.text.count("points at version 1, which is not there") == 1
+
+    publish(home, 1)
+    gates.scan(tmp_path, arithmetic)
+
+    assert not gates.rejected["and_gate"]
+
+
+def test_writing_labels_follows_no_link(tmp_path: Path, home: Path) -> None:
+    """Whoever may write in the folder of a model does not write elsewhere by the hand of who promotes."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("precious")
+    home.mkdir()
+    for name in ("labels.json", ".labels.json"):
+        (home / name).symlink_to(elsewhere)
+
+    labels.write(home, {"stable": 1})
+
+    assert elsewhere.read_text() == "precious"
+    assert labels.read(home) == {"stable": 1}
+
+
 def test_the_two_newest_versions_and_those_with_a_label_are_served(
     tmp_path: Path, home: Path, gates: Registry
 ) -> None:
