@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from errno import E2BIG
 from functools import cached_property
 from itertools import islice
@@ -123,32 +123,18 @@ class Registry:
         before, folders = self._served[name], version_folders(home)
         pointing, fault = self._labels(name, home, before)
         kept = self._kept(name, folders, {*pointing.values()}, before, load)
+        unknown = bool(fault) and STABLE not in pointing and (before.promoted or not before.versions)
+        desired = pointing.get(STABLE) or (None if unknown else max(folders, default=None))
         if not kept and before.versions:
             self._lose(name, "there is no version in its folder that can be served; what was served goes on")
-            return False
-        self._lost.discard(name)
-        # Until a label's new version can be served it stays where it was: nobody has promoted another.
-        stayed = {STABLE: before.answering.version} if before.answering else {}
-        stayed |= before.labels
-        moved = {
-            label: version if version in kept else stayed.get(label, 0) for label, version in pointing.items()
-        }
-        kept |= {
-            version: before.versions[version] for version in moved.values() if version in before.versions
-        }
-        self._forget_rejections(name, folders, pointing, kept)
-        unknown = bool(fault) and STABLE not in pointing and (before.promoted or not before.versions)
-        self._serve(
-            name,
-            Served(
-                MappingProxyType(dict(sorted(kept.items(), reverse=True))),
-                {label: version for label, version in moved.items() if version in kept},
-                pointing.get(STABLE) or (None if unknown else max(folders, default=None)),
-                STABLE in pointing or unknown,
-                fault,
-            ),
-        )
-        return before != self._served[name]
+            served = replace(before, desired=desired, fault=fault)
+        else:
+            self._lost.discard(name)
+            served = _moved(before, kept, pointing)
+            served = replace(served, desired=desired, promoted=STABLE in pointing or unknown, fault=fault)
+        self._forget_rejections(name, folders, pointing, served.versions)
+        self._serve(name, served)
+        return before != served
 
     def _kept(
         self, name: str, folders: Mapping[int, Path], labelled: Collection[int], before: Served, load: Load
@@ -176,10 +162,15 @@ class Registry:
         kept: Collection[int],
     ) -> None:
         """Keep the reasons of what is still there, and say of labels that point at nothing."""
-        reasons = {version: why for version, why in self.rejected[name].items() if version in folders}
+        reasons = {
+            version: why
+            for version, why in self.rejected[name].items()
+            if version in folders and version not in kept
+        }
         for label, version in pointing.items():
-            if version not in folders and version not in kept:
-                reasons[version] = f"the label `{label}` points at it, and there is no such version"
+            if version not in folders:
+                goes_on = "; it answers until the service ends" if version in kept else ""
+                reasons[version] = f"the label `{label}` points at it, and there is no such version{goes_on}"
                 if version not in self.rejected[name]:
                     log.error(
                         "%s: the label %s points at version %d, which is not there", name, label, version
@@ -297,8 +288,26 @@ class Registry:
         return bool(self.models) and not self.reasons()
 
 
+def _moved(before: Served, kept: Mapping[int, Servable], pointing: Mapping[str, int]) -> Served:
+    """The versions that were kept, and the labels where they point now.
+
+    Until a label's new version can be served it stays where it was: nobody has promoted another.
+    """
+    stayed = {STABLE: before.answering.version} if before.answering else {}
+    stayed |= before.labels
+    moved = {
+        label: version if version in kept else stayed.get(label, 0) for label, version in pointing.items()
+    }
+    labelled = {one: before.versions[one] for one in moved.values() if one in before.versions}
+    versions = dict(sorted({**labelled, **kept}.items(), reverse=True))
+    return Served(
+        MappingProxyType(versions),
+        {label: version for label, version in moved.items() if version in versions},
+    )
+
+
 def version_folders(folder: Path) -> dict[int, Path]:
-    """The version folders: those with a plain whole number for a name, which 01 is not.
+    """What is named as a version is: by a plain whole number, which 01 is not. It may be no folder.
 
     Raises OSError, also where there is more in the folder than a model has.
     """
@@ -308,8 +317,7 @@ def version_folders(folder: Path) -> dict[int, Path]:
         found = list(islice(entries, MOST_VERSIONS + 1))
     if len(found) > MOST_VERSIONS:
         raise OSError(E2BIG, f"there is more in it than {MOST_VERSIONS:,} versions; remove what is none")
-    paths = (Path(entry) for entry in found if re.fullmatch(VERSION, entry.name))
-    return {int(path.name): path for path in paths if path.is_dir()}
+    return {int(entry.name): Path(entry) for entry in found if re.fullmatch(VERSION, entry.name)}
 
 
 def _print(folder: Path) -> Print:

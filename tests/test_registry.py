@@ -243,7 +243,10 @@ def test_older_versions_answer_for_as_many_newer_ones_as_are_rejected(
 def test_the_last_version_goes_on_answering_when_its_folder_is_gone(
     tmp_path: Path, home: Path, gates: Registry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An emptied volume takes no service down that was ready, nor moves a label; it is said once."""
+    """An emptied volume takes no service down that was ready, nor moves a label; it is said once.
+
+    That nothing is desired is told from what is served.
+    """
     publish(home, 1, 2)
     labels.write(home, {"stable": 1})
     gates.scan(tmp_path, arithmetic)
@@ -253,5 +256,40 @@ def test_the_last_version_goes_on_answering_when_its_folder_is_gone(
 
     assert gates.ready
     assert gates.servable("and_gate").version == gates.servable("and_gate", "stable").version == 1
-    assert gates.served("and_gate").desired == 1
+    assert gates.served("and_gate").desired is None
     assert caplog.text.count("what was served goes on") == 1
+
+
+def test_where_nothing_in_the_folder_can_be_served_that_is_told(
+    tmp_path: Path, home: Path, gates: Registry
+) -> None:
+    """What was served goes on, and another version is desired: an alert can tell."""
+    publish(home, 1, 2)
+    gates.scan(tmp_path, arithmetic)
+    for version in "12":
+        (home / version).rmdir()
+    publish(home, 7)
+    (home / "7" / "broken").write_text("a flipped byte")
+
+    assert gates.scan(tmp_path, arithmetic)
+    assert gates.servable("and_gate").version == 2
+    assert gates.served("and_gate").desired == 7
+    assert gates.rejected["and_gate"] == {7: "a flipped byte"}
+
+
+@pytest.mark.parametrize("kind", ["a file", "a link to nothing", "a link to itself"])
+def test_what_is_named_as_a_version_and_is_none_is_told(
+    tmp_path: Path, home: Path, gates: Registry, kind: str
+) -> None:
+    """It is not passed over: somebody meant it to be served."""
+    publish(home, 1)
+    odd = home / "2"
+    if kind == "a file":
+        odd.touch()
+    else:
+        odd.symlink_to(odd if kind == "a link to itself" else tmp_path / "nowhere")
+
+    gates.scan(tmp_path, SavedModelServable)
+
+    assert gates.rejected["and_gate"].keys() == {1, 2}
+    assert gates.served("and_gate").desired == 2
