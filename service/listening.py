@@ -8,6 +8,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import uvloop
@@ -52,14 +53,12 @@ def _waiting(listening: int) -> list[socket.socket]:
     connections: list[socket.socket] = []
     if listening < 0:
         return connections  # it was closed meanwhile
-    with socket.socket(fileno=os.dup(listening)) as listener:
+    # Nobody waits any more, or there are no more files.
+    with suppress(OSError), socket.socket(fileno=os.dup(listening)) as listener:
         listener.setblocking(False)
-        try:
-            while len(connections) < AT_ONCE:
-                connections.append(listener.accept()[0])
-                connections[-1].setblocking(False)
-        except OSError:  # nobody waits any more, or there are no more files
-            pass
+        while len(connections) < AT_ONCE:
+            connections.append(listener.accept()[0])
+            connections[-1].setblocking(False)
     return connections
 
 

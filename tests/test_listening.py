@@ -1,6 +1,8 @@
 """A crowd of new clients is let in within a few turns of the event loop."""
 
 import asyncio
+import os
+import resource
 import socket
 import ssl
 import sys
@@ -12,7 +14,7 @@ if sys.platform == "win32":
 
 import trustme
 
-from service.listening import AT_ONCE, Loop, new_loop
+from service.listening import AT_ONCE, Loop, _waiting, new_loop
 
 CROWD = 100
 
@@ -107,3 +109,20 @@ def test_who_waits_when_the_listening_ends_is_refused_and_nothing_breaks() -> No
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         assert len(runner.run(ended())) == 2
+
+
+def test_nobody_is_accepted_where_no_more_files_may_be_open() -> None:
+    """They wait until one is closed; the loop goes on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with socket.create_connection(listener.getsockname()):
+            limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+            free = os.dup(listener.fileno())
+            os.close(free)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (free, most))
+            try:
+                assert _waiting(listener.fileno()) == []
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
+            found = _waiting(listener.fileno())
+        assert len(found) == 1
+        found[0].close()
