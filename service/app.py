@@ -22,7 +22,7 @@ from service import __version__, dialects, openapi, problems, security
 from service.actions import Action, actions
 from service.engine import Engine
 from service.exchange import State
-from service.limits import Door, Limits
+from service.limits import Bodies, Door, Limits
 from service.registry import Registry, Servable
 from service.routes import Shortcut, Shortcuts, model_routes, service_routes, shortcuts, unknown_model_routes
 from service.settings import Settings
@@ -118,7 +118,8 @@ def _state(settings: Settings, registry: Registry | None, offered: Mapping[str, 
         telemetry.tell_versions(served)
 
     scan = partial(_scan, served, settings, offered) if registry is None else lambda: False
-    return State(settings, telemetry, engine, served, Door(), Watch(scan, changed))
+    bodies = Bodies(max(settings.max_held_bytes, settings.max_body_bytes))
+    return State(settings, telemetry, engine, served, Door(), bodies, Watch(scan, changed))
 
 
 def _prepare(registry: Registry, settings: Settings) -> None:

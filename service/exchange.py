@@ -10,7 +10,7 @@ from typing import Any
 from service.actions import Action
 from service.engine import Answer, Engine, Read
 from service.errors import NotReady, ShuttingDown
-from service.limits import Door, Stage
+from service.limits import Bodies, Door, Stage
 from service.registry import Registry
 from service.requests import HttpCaller, Receive, announced, body_of, bound, headers_of, timeout
 from service.settings import Settings
@@ -30,6 +30,7 @@ class State:
     engine: Engine
     registry: Registry
     door: Door
+    bodies: Bodies
     watch: Watch
 
     def check_ready(self) -> None:
@@ -59,7 +60,10 @@ async def exchange(
         # Before the body is read: to read one that is refused took longer than to refuse it.
         bound(size, state.settings.max_body_bytes)
         state.engine.refuse_late(action, servable, size, caller)
-    body = await body_of(headers, receive, state.settings)
-    answered = await state.engine.answer(action, servable, read, body, caller)
+    body = await body_of(headers, receive, state.settings, state.bodies)
+    try:
+        answered = await state.engine.answer(action, servable, read, body, caller)
+    finally:
+        state.bodies.release(len(body))
     state.telemetry.count_rows(servable.spec.name, servable.version, action.name, answered.instances)
     return answered

@@ -18,6 +18,7 @@ HEALTH = frozenset(
 )
 METRICS = "/metrics"
 TOO_MANY = "Too many requests are being answered; send this one again a little later."
+TOO_MUCH = "As many bytes of bodies as may be are held; send this request again a little later."
 CLOSE = (b"connection", b"close")
 
 
@@ -47,6 +48,25 @@ class Door:
         """Open it."""
         self.stage = Stage.OPEN
         self.inside = 0
+
+
+class Bodies:
+    """Counts the bytes of bodies that are held, each from its arrival to its answer, and bounds them."""
+
+    def __init__(self, most: int) -> None:
+        """Let at most `most` bytes be held at a time."""
+        self.most = most
+        self.held = 0
+
+    def take(self, size: int) -> None:
+        """Hold so many bytes more. Raises Overloaded."""
+        if self.held + size > self.most:
+            raise Overloaded(TOO_MUCH)
+        self.held += size
+
+    def release(self, size: int) -> None:
+        """Hold so many bytes less."""
+        self.held -= size
 
 
 class Limits:

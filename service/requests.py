@@ -23,6 +23,7 @@ from service.features import number
 from service.inflation import inflate
 from service.instances import Asked
 from service.judge import Judge
+from service.limits import Bodies
 from service.openapi import CSV, JSON
 from service.parameters import from_query
 from service.settings import Settings
@@ -70,11 +71,14 @@ def headers_of(scope: Any) -> Mapping[bytes, bytes]:
     return found
 
 
-async def body_of(headers: Mapping[bytes, bytes], receive: Receive, settings: Settings) -> bytes:
+async def body_of(
+    headers: Mapping[bytes, bytes], receive: Receive, settings: Settings, bodies: Bodies
+) -> bytes:
     """The whole body of a request, inflated if it is gzip, of at most so many bytes, announced or not.
 
-    Raises TooLarge before it has read more, SlowRequest, UnsupportedEncoding, MalformedBody if it is no gzip,
-    and CallerGone if the client leaves before it has sent all.
+    It is one of the `bodies` that are held, until the caller releases its bytes. Raises TooLarge before it
+    has read more, Overloaded, SlowRequest, UnsupportedEncoding, MalformedBody if it is no gzip, and
+    CallerGone if the client leaves before it has sent all; then nothing is held.
     """
     most, encoding = settings.max_body_bytes, headers.get(b"content-encoding")
     deflated = encoding is not None and _is_gzip(encoding)
@@ -83,14 +87,25 @@ async def body_of(headers: Mapping[bytes, bytes], receive: Receive, settings: Se
     if first is not None and not first.get("more_body", False):
         body = _part(first)
         bound(len(body), most)
+        bodies.take(len(body))
     else:
         try:
             async with asyncio.timeout(settings.body_timeout_s):
-                body = await _rest(first, receive, most)
+                body = await _rest(first, receive, most, bodies)
         except TimeoutError:
             raise SlowRequest("The body did not come in time; send fewer rows at a time.") from None
-    # On a thread: 50 MB take most of a second.
-    return await asyncio.to_thread(inflate, body, most, settings.max_inflation) if deflated else body
+    return await _inflated(body, settings, bodies) if deflated else body
+
+
+async def _inflated(body: bytes, settings: Settings, bodies: Bodies) -> bytes:
+    """What a gzip body becomes, which is held in its place. Raises TooLarge, Overloaded, MalformedBody."""
+    try:
+        # On a thread: 50 MB take most of a second.
+        inflated = await asyncio.to_thread(inflate, body, settings.max_body_bytes, settings.max_inflation)
+        bodies.take(len(inflated))
+    finally:
+        bodies.release(len(body))
+    return inflated
 
 
 def announced(headers: Mapping[bytes, bytes]) -> int | None:
@@ -100,22 +115,29 @@ def announced(headers: Mapping[bytes, bytes]) -> int | None:
     return int((digits.lstrip(b"0") or b"0")[:20]) if digits.isdigit() else None
 
 
-async def _rest(first: Any, receive: Receive, most: int) -> bytes:
-    """The body of which this is the first message, if one has come. Raises TooLarge and CallerGone."""
+async def _rest(first: Any, receive: Receive, most: int, bodies: Bodies) -> bytes:
+    """The body whose first message this is, if one has come. Raises TooLarge, Overloaded and CallerGone."""
     # What grows in one piece is copied as it grows, and then holds half as much again; many small pieces hold
     # more than their bytes.
-    pieces, last, size, message = list[bytes](), bytearray(), 0, first or await receive()
-    while True:
-        part = _part(message)
-        last += part
-        size += len(part)
-        bound(size, most)
-        if not message.get("more_body", False):
-            return b"".join([*pieces, last])
-        if len(last) >= PIECE:
-            pieces.append(bytes(last))
-            last.clear()
-        message = await receive()
+    pieces, last, size, whole = list[bytes](), bytearray(), 0, False
+    try:
+        message = first or await receive()
+        while True:
+            part = _part(message)
+            bound(size + len(part), most)
+            bodies.take(len(part))
+            size += len(part)
+            last += part
+            if not message.get("more_body", False):
+                whole = True
+                return b"".join([*pieces, last])
+            if len(last) >= PIECE:
+                pieces.append(bytes(last))
+                last.clear()
+            message = await receive()
+    finally:
+        if not whole:
+            bodies.release(size)
 
 
 def bound(size: int, most: int) -> None:

@@ -125,6 +125,12 @@ class Settings(BaseSettings):
     device: Literal["cpu", "gpu", "auto"] = Field("auto", description="where TensorFlow computes (DEVICE)")
     # 100,000 patients in JSON take 35 MiB. Of a gigabyte that is not announced so much may be held.
     max_body_bytes: int = Field(40 * 2**20, ge=1, description="larger bodies get 413 (MAX_BODY_BYTES)")
+    # Else a few hundred clients who send slowly, or not to the end, would fill the memory.
+    max_held_bytes: int = Field(
+        256 * 2**20,
+        ge=1,
+        description="of all bodies together that are held: beyond, 429 (MAX_HELD_BYTES)",
+    )
     max_header_bytes: int = Field(
         32 * 2**10, ge=1024, description="requests with a larger head get 431 (MAX_HEADER_BYTES)"
     )
@@ -168,7 +174,7 @@ class Settings(BaseSettings):
         description="seconds after SIGTERM in which it is not ready, but answers; then 503 (DRAIN_GRACE_S)",
     )
     shutdown_timeout_s: int = Field(
-        30, ge=1, description="seconds that requests in flight then get (SHUTDOWN_TIMEOUT_S)"
+        30, ge=1, description="seconds from SIGTERM until it has ended (SHUTDOWN_TIMEOUT_S)"
     )
     invocations_model: Annotated[str | None, AfterValidator(_is_served)] = Field(
         None, description="the model that /invocations and AIP_PREDICT_ROUTE ask (INVOCATIONS_MODEL)"

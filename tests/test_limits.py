@@ -16,7 +16,7 @@ from starlette.types import Message
 from rows import PROBLEM, refused
 from servers import TIMEOUT_S, client_of
 from service.app import create_app
-from service.limits import Stage
+from service.limits import Bodies, Stage
 from service.models import MODELS
 from service.registry import Registry
 from service.requests import body_of
@@ -110,7 +110,54 @@ async def test_a_body_in_pieces_is_whole() -> None:
     async def receive() -> Message:
         return next(rest)
 
-    assert await body_of({}, receive, Settings()) == whole
+    bodies = Bodies(len(whole))
+
+    assert await body_of({}, receive, Settings(), bodies) == whole
+    assert bodies.held == len(whole)
+
+
+async def test_bodies_that_do_not_end_are_bounded_together(registry: Registry) -> None:
+    """429 for what would be too much, at once; what was held is free when its client leaves."""
+    app = create_app(Settings(max_body_bytes=1000, max_held_bytes=1000, body_timeout_s=TIMEOUT_S), registry)
+    stalled = asyncio.create_task(sent(app, b" " * 600))
+    while not app.api.state.bodies.held:
+        await asyncio.sleep(0)
+
+    for parts, whole in (([b" " * 300, b" " * 300], False), ([b" " * 401], True)):
+        start, body = await sent(app, *parts, whole=whole)
+        assert start["status"] == 429
+        assert b"retry-after" in dict(start["headers"])
+        assert "bytes of bodies" in json.loads(body["body"])["detail"]
+    assert (await sent(app, BODY[:100], BODY[100:], gone=True)) == []
+    assert app.api.state.bodies.held == 600
+
+    stalled.cancel()
+    await asyncio.gather(stalled, return_exceptions=True)
+
+    assert app.api.state.bodies.held == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (BODY, JSON, 200),
+        (b"{", JSON, 400),
+        (gzip.compress(BODY), JSON | GZIP, 200),
+        (b"no gzip", JSON | GZIP, 400),
+        (gzip.compress(b" " * 1001), JSON | GZIP, 413),
+        (BODY, JSON | {"content-encoding": "br"}, 415),
+        (b" " * 1001, JSON, 413),
+    ],
+)
+async def test_nothing_is_held_of_what_was_answered(
+    registry: Registry, body: bytes, headers: dict[str, str], status: int
+) -> None:
+    """Whatever the answer."""
+    app = create_app(Settings(max_body_bytes=1000), registry)
+    async with client_of(app) as client:
+        assert (await client.post(URL, content=body, headers=headers)).status_code == status
+
+    assert app.api.state.bodies.held == 0
 
 
 @pytest.mark.parametrize("body", [b"{}", b" " * 1001])
