@@ -41,7 +41,7 @@ class Shutdown:
         leave: Callable[[], None],
         give_way: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Close the `door` after `grace_s`; `leave` once nobody is inside, or `timeout_s` later.
+        """Close the `door` after `grace_s`; `leave` once nobody is inside, or `timeout_s` after the signal.
 
         Where it could `give_way`, nobody new comes to the door, and who is there already is let in.
         """
@@ -59,15 +59,15 @@ class Shutdown:
             self._leaving = asyncio.get_running_loop().create_task(self._steps(grace_s))
 
     async def _steps(self, grace_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._timeout_s
         log.info("draining: not ready any more, closing in %g s", grace_s)
         self._door.stage = Stage.DRAINING
         given_way = self._give_way()
-        await asyncio.sleep(grace_s)
+        await asyncio.sleep(min(grace_s, self._timeout_s))
         if not given_way:
             self._door.stage = Stage.CLOSED
         log.info("closed: %d requests are being answered", self._door.inside)
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self._timeout_s
         while self._door.inside and loop.time() < end:
             await asyncio.sleep(LOOK_S)
         self._leave()

@@ -68,6 +68,15 @@ def test_at_sigterm_it_is_not_ready_at_once_and_goes_on_answering() -> None:
         assert server.stop(signal.SIGTERM) == 0
 
 
+def test_it_is_gone_in_time_whatever_the_grace(gate: list[str]) -> None:
+    """The time counts from the signal; who is still inside gets 503 before it is over."""
+    options = [*gate, "--drain-grace-s", "600", "--shutdown-timeout-s", "3"]
+    with Server(*options) as server, begun(server) as connection:
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(TIMEOUT_S) == 0
+        assert connection.recv(1000).startswith(b"HTTP/1.1 503 ")
+
+
 def test_what_has_begun_is_finished_and_what_comes_then_is_refused(gate: list[str]) -> None:
     """After the grace new work gets 503 with Retry-After, while there is old work; then it exits with 0."""
     with Server(*gate) as server, begun(server) as connection:
