@@ -1,10 +1,12 @@
 """Stops the service by SIGTERM under load, again and again, and counts requests that were lost.
 
     python -m benchmarks.restarts                   50 restarts, ten minutes
+    python -m benchmarks.restarts --restarts 3 --dropping
 
-A request counts as lost when the service has read it, which its log says, and its client has no answer. A
-refusal with 503, or a connection that nobody accepts, is no loss. Neither is one that the kernel had queued
-when the listening ended, and that it resets: nobody has read a byte of it.
+A request counts as lost when the service has begun with it, which `counted` notes, and its client has no
+answer. A refusal with 503, or a connection that nobody accepts, is no loss. Neither is one that the kernel
+had queued when the listening ended, and that it resets: nobody has read a byte of it. With --dropping a
+service is stopped that leaves without those inside, which has to be noticed.
 """
 
 import argparse
@@ -36,40 +38,44 @@ def main() -> None:
     )
     parser.add_argument("--restarts", type=int, default=50)
     parser.add_argument("--output", type=Path, default=Path("runs/soak"), help="folder of the server's log")
+    parser.add_argument("--dropping", action="store_true", help="the control")
     arguments = parser.parse_args()
-    found = measure(arguments.restarts, arguments.output)
+    found = measure(arguments.restarts, arguments.output, arguments.dropping)
     print(json.dumps(found, indent=1))
     if found["failures"]:
         raise SystemExit(1)
 
 
-def measure(restarts: int, output: Path) -> dict[str, object]:
-    """Start and stop it so many times, and say what became of the requests."""
+def measure(restarts: int, output: Path, dropping: bool = False) -> dict[str, object]:
+    """Start and stop it, or the control, so many times, and say what became of the requests."""
     output.mkdir(parents=True, exist_ok=True)
     os.sched_setaffinity(0, {1})
     outcomes = Outcomes()
     codes: Counter[int] = Counter()
-    read = 0
-    environment = {"DRAIN_GRACE_S": str(GRACE_S), "MODEL_POLL_S": "0"}
+    counts = list[tuple[int, int]]()
+    module = "benchmarks.dropping" if dropping else "benchmarks.counted"
     ready = f"http://127.0.0.1:{PORT}/health/ready"
     for number in range(restarts):
-        log = output / f"restart-{number}.log"
-        with Server(["service", "--port", str(PORT)], ready, [0], environment, log) as server:
+        log, begun = output / f"restart-{number}.log", output / "begun"
+        begun.unlink(missing_ok=True)
+        environment = {"DRAIN_GRACE_S": str(GRACE_S), "MODEL_POLL_S": "0", "BEGUN": str(begun)}
+        with Server([module, "--port", str(PORT)], ready, [0], environment, log) as server:
             found = asyncio.run(_restart(server))
             codes[server.process.returncode] += 1
-        read += log.read_text().count(" service.access POST ")
+        counts.append((begun.stat().st_size, found.statuses.total()))
         outcomes.statuses += found.statuses
         outcomes.wrong += found.wrong
         outcomes.lost += found.lost
         outcomes.unsent += found.unsent
         print(f"\r{number + 1} of {restarts} restarts ", end="", file=sys.stderr)
     print(file=sys.stderr)
-    lost = read - outcomes.statuses.total()
+    # Of each start by itself: what one has lost is not made up for by another.
+    lost = sum(abs(begun - answered) for begun, answered in counts)
     return {
         "restarts": restarts,
         "clients": CLIENTS,
         "answers": dict(outcomes.statuses),
-        "read_by_the_service": read,
+        "begun_by_the_service": sum(begun for begun, _ in counts),
         "lost": lost,
         "connection_refused": outcomes.unsent,
         "reset_unread": outcomes.lost.total() - lost,

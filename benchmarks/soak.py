@@ -1,4 +1,4 @@
-"""Everything that takes long and must not break: reloads, restarts, fuzzing, overload.
+"""Everything that takes long and must not break: reloads, restarts, fuzzing, overload; and two controls.
 
     scripts/soak                                    all of it, forty minutes on two cores
     scripts/soak reloads restarts --reloads 20 --restarts 5
@@ -20,10 +20,13 @@ import matplotlib.pyplot as plt
 
 from benchmarks import fuzz, overload, reloads, restarts
 
+# Stops of the service that drops requests: each of them has to be noticed.
+DROPS = 3
 PARTS: dict[str, Callable[[argparse.Namespace], dict[str, object]]] = {
     "reloads": lambda asked: reloads.measure(asked.reloads, asked.output),
-    "leak": lambda asked: caught(reloads.measure(asked.reloads, asked.output, leaking=True)),
+    "leak": lambda asked: caught(reloads.measure(asked.reloads, asked.output, leaking=True), "memory"),
     "restarts": lambda asked: restarts.measure(asked.restarts, asked.output),
+    "drop": lambda asked: caught(restarts.measure(DROPS, asked.output, dropping=True), "lost"),
     "fuzz": lambda asked: fuzz.measure(asked.requests, output=asked.output),
     "overload": lambda asked: overload.measure(overload.Load(), asked.seconds, asked.output),
 }
@@ -63,11 +66,11 @@ def _part(text: str) -> str:
     return text
 
 
-def caught(control: dict[str, object]) -> dict[str, object]:
-    """What is promised of the leaking control: that its memory is what fails, and nothing else."""
+def caught(control: dict[str, object], fault: str) -> dict[str, object]:
+    """What is promised of a control: that its own fault, named by a word, is what fails, and nothing else."""
     seen = control["failures"]
-    right = isinstance(seen, list) and len(seen) == 1 and "memory" in seen[0]
-    return control | {"failures": [] if right else [f"the leak was not caught: {seen}"], "caught": seen}
+    right = isinstance(seen, list) and len(seen) == 1 and fault in seen[0]
+    return control | {"failures": [] if right else [f"the control was not caught: {seen}"], "caught": seen}
 
 
 def machine() -> str:
