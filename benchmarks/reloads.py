@@ -4,7 +4,8 @@
     python -m benchmarks.reloads --leaking          the same service, but it keeps what it should let go
 
 The gate's versions differ in their numbers, odd from even: an answer must be of one version throughout. The
-other models take turns with it. Memory is the server's resident memory once a reload is over.
+other models take turns with it, and the health checks, which may never fail. Memory is the server's resident
+memory once a reload is over.
 """
 
 import argparse
@@ -101,6 +102,8 @@ async def _reload(
     memory: list[float] = []
     async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S) as client:
         asked = [await _asked(client, model) for model in MODELS]
+        # They take memory too.
+        asked += [Asked(f"/health/{state}", None, lambda _: None) for state in ("live", "ready")]
         async with steady(url, asked, CLIENTS) as outcomes:
             for number in range(reloads):
                 model = list(MODELS)[number % len(MODELS)]

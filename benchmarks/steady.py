@@ -33,10 +33,10 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Asked:
-    """What is posted, and what may come back."""
+    """What is posted, or without a body asked for, and what may come back."""
 
     path: str
-    body: bytes
+    body: bytes | None
     check: Check
 
 
@@ -60,7 +60,7 @@ async def _client(url: str, asked: list[Asked], number: int, outcomes: Outcomes,
             one = asked[number % len(asked)]
             number += 1
             try:
-                response = await client.post(one.path, content=one.body)
+                response = await client.request("POST" if one.body else "GET", one.path, content=one.body)
             except httpx.ConnectError:
                 outcomes.unsent += 1
                 await asyncio.sleep(AWAY_S)
