@@ -138,7 +138,7 @@ async def _phases(crowd: Crowd, load: Load, seconds: float, turns: int) -> dict[
         "normal_p50_ms": _ms(normal.latencies, 0.5),
         "normal_p99_ms": _ms(normal.latencies, 0.99),
         "normal_statuses": _counted(normal),
-        "recovered_s": recovered(after, normal),
+        "recovered_s": recovered(after, normal, shots.dues.max()),
     }
     return {**found, **await _turns(crowd, load, clients, turns)}
 
@@ -184,14 +184,16 @@ async def _capacity(crowd: Crowd, clients: int) -> float:
     return float(np.sum(shots.statuses == 200)) / (max(shots.done) - began)
 
 
-def recovered(after: Shots, normal: Shots) -> float | None:
-    """Seconds until a window is as usual: all answered, and half of them within the usual p99."""
+def recovered(after: Shots, normal: Shots, end: float) -> float | None:
+    """Seconds from the `end` of the overload until a window is as usual.
+
+    That is: all answered, and half of them within the usual p99.
+    """
     usual = np.quantile(normal.latencies, 0.99)
-    since = after.dues - after.dues.min()
-    for start in np.arange(0, NORMAL_S, WINDOW_S):
-        window = (since >= start) & (since < start + WINDOW_S)
+    for start in np.arange(after.dues.min(), after.dues.max(), WINDOW_S):
+        window = (after.dues >= start) & (after.dues < start + WINDOW_S)
         if np.all(after.statuses[window] == 200) and np.median(after.latencies[window]) <= usual:
-            return float(start)
+            return round(float(start - end), 3)
     return None
 
 
