@@ -9,7 +9,8 @@ from typing import Any
 
 from service.actions import Action
 from service.engine import Answer, Engine, Read
-from service.errors import NotReady, ShuttingDown
+from service.errors import NotReady, ShuttingDown, TooLarge
+from service.instances import Asked
 from service.limits import Bodies, Door, Stage
 from service.registry import Registry
 from service.requests import HttpCaller, Receive, announced, body_of, bound, headers_of, timeout
@@ -53,7 +54,7 @@ async def exchange(
     state: State = scope["app"].state
     servable = state.registry.servable(action.judge.spec.name, version)
     headers = headers_of(scope)
-    read = reading(headers)
+    read = of_at_most(state.settings.max_rows, reading(headers))
     caller = HttpCaller(receive, timeout(headers, state.settings.request_timeout_s))
     size = announced(headers)
     if size is not None and b"content-encoding" not in headers:
@@ -67,3 +68,15 @@ async def exchange(
         state.bodies.release(len(body))
     state.telemetry.count_rows(servable.spec.name, servable.version, action.name, answered.instances)
     return answered
+
+
+def of_at_most(rows: int, read: Read) -> Read:
+    """The same reader, which raises TooLarge for more rows than these."""
+
+    def bounded(body: bytes) -> Asked:
+        instances, options = read(body)
+        if instances.rows > rows:
+            raise TooLarge(f"A request may hold at most {rows:,} rows; send several requests.")
+        return instances, options
+
+    return bounded

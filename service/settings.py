@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.extent import DEEPEST, DEPTH
 from service.models import MODELS
+from service.protocol import MAX_ROWS
 from service.spec import ModelSpec
 
 ORIGIN = r"\*|https?://[^/,\s]+"
@@ -152,6 +153,9 @@ class Settings(BaseSettings):
     )
     max_json_depth: int = Field(
         DEPTH, ge=8, le=DEEPEST, description="JSON bodies nested deeper than this get 400 (MAX_JSON_DEPTH)"
+    )
+    max_rows: int = Field(
+        MAX_ROWS, ge=1, le=MAX_ROWS, description="requests with more rows get 413 (MAX_ROWS)"
     )
     max_waiting_rows: int = Field(
         500_000,

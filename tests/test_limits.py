@@ -305,3 +305,15 @@ async def test_more_requests_than_may_be_get_429_and_health_checks_do_not() -> N
         servable.released.set()
         assert [post.status_code for post in await asyncio.gather(*posts)] == [200, 200]
         assert (await client.post(PREDICT, json=GATE)).status_code == 200
+
+
+@pytest.mark.parametrize("path", [PREDICT, "/models/and_gate/explain", "/v1/models/and_gate:predict"])
+@pytest.mark.parametrize("rows", [2, 3, 2000])
+async def test_fewer_rows_may_be_allowed(registry: Registry, path: str, rows: int) -> None:
+    """In every dialect; on the loop and on a thread."""
+    app = create_app(Settings(max_rows=2), registry)
+    async with client_of(app) as client:
+        answer = await client.post(path, json={"instances": GATE["instances"] * rows})
+
+    assert answer.status_code == (200 if rows == 2 else 413)
+    assert rows == 2 or "at most 2 rows" in answer.text
