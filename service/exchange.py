@@ -65,7 +65,7 @@ async def exchange(
     try:
         answered = await state.engine.answer(action, servable, read, body, caller)
     finally:
-        state.bodies.release(len(body))
+        state.bodies.resize(len(body), 0)
     state.telemetry.count_rows(servable.spec.name, servable.version, action.name, answered.instances)
     return answered
 

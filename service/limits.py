@@ -1,6 +1,6 @@
-"""How much work is let in: so many requests at a time, and none once the service leaves.
+"""How much work is let in: so many requests and bytes of bodies at a time, and none once the service leaves.
 
-Pure ASGI. What a request may hold is bounded where it is read (`requests`, `connection`), and the rows that
+Pure ASGI. What one request may hold is bounded where it is read (`requests`, `connection`), and the rows that
 wait where they wait (`engine`).
 """
 
@@ -18,6 +18,8 @@ HEALTH = frozenset(
 )
 METRICS = "/metrics"
 TOO_MANY = "Too many requests are being answered; send this one again a little later."
+# A body of so many bytes is not counted.
+SMALL_BYTES = 2**20
 TOO_MUCH = "As many bytes of bodies as may be are held; send this request again a little later."
 CLOSE = (b"connection", b"close")
 
@@ -51,22 +53,26 @@ class Door:
 
 
 class Bodies:
-    """Counts the bytes of bodies that are held, each from its arrival to its answer, and bounds them."""
+    """Counts the bytes of large bodies that are held, each from its arrival to its answer, and bounds them.
+
+    Small ones always get in: they are as many at most as there may be requests inside.
+    """
 
     def __init__(self, most: int) -> None:
         """Let at most `most` bytes be held at a time."""
         self.most = most
         self.held = 0
 
-    def take(self, size: int) -> None:
-        """Hold so many bytes more. Raises Overloaded."""
-        if self.held + size > self.most:
+    def resize(self, before: int, after: int) -> None:
+        """Hold a body of `before` bytes as one of `after`; 0 is none. Raises Overloaded, then as before."""
+        more = _counted(after) - _counted(before)
+        if more > 0 and self.held + more > self.most:
             raise Overloaded(TOO_MUCH)
-        self.held += size
+        self.held += more
 
-    def release(self, size: int) -> None:
-        """Hold so many bytes less."""
-        self.held -= size
+
+def _counted(size: int) -> int:
+    return size if size > SMALL_BYTES else 0
 
 
 class Limits:

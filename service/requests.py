@@ -5,6 +5,7 @@ Knows HTTP and ASGI's messages; what a body means is judged in `judge`.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from email.message import Message
 from functools import lru_cache
 from math import inf
@@ -40,6 +41,8 @@ SINGLE = frozenset({
 })  # fmt: skip
 TIMEOUT_HEADER = b"request-timeout"
 PIECE = 64 * 1024
+# Threads, as 50 MB take most of a second; few, as what they make is counted once it is whole.
+INFLATING = ThreadPoolExecutor(2, thread_name_prefix="inflating")
 
 
 class HttpCaller:
@@ -76,7 +79,7 @@ async def body_of(
 ) -> bytes:
     """The whole body of a request, inflated if it is gzip, of at most so many bytes, announced or not.
 
-    It is one of the `bodies` that are held, until the caller releases its bytes. Raises TooLarge before it
+    It is one of the `bodies` that are held, until the caller has it resized to 0. Raises TooLarge before it
     has read more, Overloaded, SlowRequest, UnsupportedEncoding, MalformedBody if it is no gzip, and
     CallerGone if the client leaves before it has sent all; then nothing is held.
     """
@@ -87,7 +90,7 @@ async def body_of(
     if first is not None and not first.get("more_body", False):
         body = _part(first)
         bound(len(body), most)
-        bodies.take(len(body))
+        bodies.resize(0, len(body))
     else:
         try:
             async with asyncio.timeout(settings.body_timeout_s):
@@ -100,11 +103,13 @@ async def body_of(
 async def _inflated(body: bytes, settings: Settings, bodies: Bodies) -> bytes:
     """What a gzip body becomes, which is held in its place. Raises TooLarge, Overloaded, MalformedBody."""
     try:
-        # On a thread: 50 MB take most of a second.
-        inflated = await asyncio.to_thread(inflate, body, settings.max_body_bytes, settings.max_inflation)
-        bodies.take(len(inflated))
-    finally:
-        bodies.release(len(body))
+        inflated = await asyncio.get_running_loop().run_in_executor(
+            INFLATING, inflate, body, settings.max_body_bytes, settings.max_inflation
+        )
+        bodies.resize(len(body), len(inflated))
+    except BaseException:
+        bodies.resize(len(body), 0)
+        raise
     return inflated
 
 
@@ -125,7 +130,7 @@ async def _rest(first: Any, receive: Receive, most: int, bodies: Bodies) -> byte
         while True:
             part = _part(message)
             bound(size + len(part), most)
-            bodies.take(len(part))
+            bodies.resize(size, size + len(part))
             size += len(part)
             last += part
             if not message.get("more_body", False):
@@ -137,7 +142,7 @@ async def _rest(first: Any, receive: Receive, most: int, bodies: Bodies) -> byte
             message = await receive()
     finally:
         if not whole:
-            bodies.release(size)
+            bodies.resize(size, 0)
 
 
 def bound(size: int, most: int) -> None:

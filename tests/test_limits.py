@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import os
+import random
 from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
 from typing import Any
@@ -30,6 +31,7 @@ GATE = {"instances": [{"x1": 1, "x2": 1}]}
 URL = "/models/survival/predict"
 JSON = {"content-type": "application/json"}
 GZIP = {"content-encoding": "gzip"}
+MIB = 2**20
 ROW = dict(MODELS["survival"].example)
 BODY = json.dumps({"instances": [ROW]}).encode()
 
@@ -99,8 +101,8 @@ async def test_a_body_over_the_limit_that_comes_with_its_head_is_refused(registr
 
 async def test_a_body_in_pieces_is_whole() -> None:
     """Byte for byte, of whatever sizes they are; empty ones too."""
-    whole = os.urandom(400_000)
-    cuts = [0, 1, 3, 3, 70_003, 135_539, 135_540, 300_000, 400_000]
+    whole = os.urandom(1_400_000)
+    cuts = [0, 1, 3, 3, 70_003, 135_539, 135_540, 300_000, 1_400_000]
     messages = [
         {"type": "http.request", "body": whole[start:end], "more_body": end < len(whole)}
         for start, end in pairwise(cuts)
@@ -117,19 +119,20 @@ async def test_a_body_in_pieces_is_whole() -> None:
 
 
 async def test_bodies_that_do_not_end_are_bounded_together(registry: Registry) -> None:
-    """429 for what would be too much, at once; what was held is free when its client leaves."""
-    app = create_app(Settings(max_body_bytes=1000, max_held_bytes=1000, body_timeout_s=TIMEOUT_S), registry)
-    stalled = asyncio.create_task(sent(app, b" " * 600))
+    """429 for what would be too much, and not for small ones; what a client held is free when it leaves."""
+    app = create_app(Settings(max_body_bytes=3 * MIB, max_held_bytes=3 * MIB), registry)
+    stalled = asyncio.create_task(sent(app, b" " * 2 * MIB))
     while not app.api.state.bodies.held:
         await asyncio.sleep(0)
 
-    for parts, whole in (([b" " * 300, b" " * 300], False), ([b" " * 401], True)):
+    for parts, whole in (([b" " * MIB, b" " * MIB], False), ([b" " * (MIB + 1)], True)):
         start, body = await sent(app, *parts, whole=whole)
         assert start["status"] == 429
         assert b"retry-after" in dict(start["headers"])
         assert "bytes of bodies" in json.loads(body["body"])["detail"]
+    assert (await sent(app, BODY, whole=True))[0]["status"] == 200
     assert (await sent(app, BODY[:100], BODY[100:], gone=True)) == []
-    assert app.api.state.bodies.held == 600
+    assert app.api.state.bodies.held == 2 * MIB
 
     stalled.cancel()
     await asyncio.gather(stalled, return_exceptions=True)
@@ -137,23 +140,36 @@ async def test_bodies_that_do_not_end_are_bounded_together(registry: Registry) -
     assert app.api.state.bodies.held == 0
 
 
+async def test_a_large_body_alone_is_let_in_packed_or_not(registry: Registry) -> None:
+    """Whatever may be held together: what it becomes is held in the place of what it was."""
+    app = create_app(Settings(max_body_bytes=8 * MIB, max_held_bytes=1), registry)
+    space = bytes(random.Random(1).choices(b" \n\t\r", k=7 * MIB))
+    packed = gzip.compress(BODY + space, 1)
+    assert len(packed) > MIB
+    async with client_of(app) as client:
+        for body, headers in ((BODY + space, JSON), (packed, JSON | GZIP)):
+            assert (await client.post(URL, content=body, headers=headers)).status_code == 200
+
+    assert app.api.state.bodies.held == 0
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "status"),
     [
-        (BODY, JSON, 200),
-        (b"{", JSON, 400),
+        (BODY + b" " * MIB, JSON, 200),
+        (b" " * 2 * MIB, JSON, 400),
         (gzip.compress(BODY), JSON | GZIP, 200),
         (b"no gzip", JSON | GZIP, 400),
-        (gzip.compress(b" " * 1001), JSON | GZIP, 413),
+        (gzip.compress(b" " * 4 * MIB), JSON | GZIP, 413),
         (BODY, JSON | {"content-encoding": "br"}, 415),
-        (b" " * 1001, JSON, 413),
+        (b" " * 4 * MIB, JSON, 413),
     ],
 )
 async def test_nothing_is_held_of_what_was_answered(
     registry: Registry, body: bytes, headers: dict[str, str], status: int
 ) -> None:
     """Whatever the answer."""
-    app = create_app(Settings(max_body_bytes=1000), registry)
+    app = create_app(Settings(max_body_bytes=3 * MIB), registry)
     async with client_of(app) as client:
         assert (await client.post(URL, content=body, headers=headers)).status_code == status
 

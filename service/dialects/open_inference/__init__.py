@@ -95,7 +95,7 @@ def _add_server(router: APIRouter) -> None:
     async def index(request: Request) -> list[Indexed]:
         state = _state(request)
         body = await body_of(headers_of(request.scope), request.receive, state.settings, state.bodies)
-        state.bodies.release(len(body))
+        state.bodies.resize(len(body), 0)
         malformed = MalformedBody('The body is not an object {"ready": true or false}.')
         if len(body) > SMALL_BODY:
             raise malformed  # and to parse it would hold up all others
