@@ -25,7 +25,7 @@ from service.errors import ArtifactRejected, DeviceUnavailable, Misconfigured
 from service.files import changing
 from service.labels import STABLE
 from service.models import MODELS
-from service.registry import Load, Servable, version_folders
+from service.registry import Load, Servable, named_as_versions, version_folders
 from service.settings import Settings
 from service.spec import ModelSpec
 
@@ -77,7 +77,7 @@ def _check(asked: argparse.Namespace, load: Load, models: Mapping[str, ModelSpec
     wrong = 0
     for name, spec in models.items():
         home = asked.artifacts / name
-        folders = version_folders(home)
+        folders = named_as_versions(home)
         for version in sorted(folders):
             try:
                 servable = _proven(load, folders[version], spec)
@@ -110,8 +110,7 @@ def _promote(asked: argparse.Namespace, load: Load) -> int:
             f"there is no version {asked.version} in {home}; see `python -m service check`"
         )
     _proven(load, folder, MODELS[asked.model])
-    with changing(home):
-        return _point(home, asked.label, asked.version)
+    return _point(home, asked.label, asked.version)
 
 
 def _rollback(asked: argparse.Namespace, load: Load) -> int:
@@ -120,15 +119,14 @@ def _rollback(asked: argparse.Namespace, load: Load) -> int:
     folders = version_folders(home)
     if not folders:
         raise ArtifactRejected(f"there is no version in {home}; see `python -m service check`")
-    with changing(home):
-        now = labels.read(home).get(asked.label) or max(folders)
-        for version in sorted((one for one in folders if one < now), reverse=True):
-            try:
-                _proven(load, folders[version], MODELS[asked.model])
-            except ArtifactRejected as error:
-                print(f"{asked.model} {version}: rejected: {error}")
-                continue
-            return _point(home, asked.label, version)
+    now = labels.read(home).get(asked.label) or max(folders)
+    for version in sorted((one for one in folders if one < now), reverse=True):
+        try:
+            _proven(load, folders[version], MODELS[asked.model])
+        except ArtifactRejected as error:
+            print(f"{asked.model} {version}: rejected: {error}")
+            continue
+        return _point(home, asked.label, version)
     raise ArtifactRejected(f"there is no older version than {now} in {home} that may be served")
 
 
@@ -143,14 +141,16 @@ def _proven(load: Load, folder: Path, spec: ModelSpec) -> Servable:
 
 
 def _point(home: Path, label: str, version: int) -> int:
-    try:
-        before = labels.read(home)
-    except ArtifactRejected:
-        before = {}
-        print(
-            f"{labels.FILE} of {home.name} could not be read and is written anew: other labels of it are gone"
-        )
-    labels.write(home, {**before, label: version})
+    with changing(home):
+        try:
+            before = labels.read(home)
+        except ArtifactRejected:
+            before = {}
+            print(
+                f"{labels.FILE} of {home.name} could not be read and is written anew: other labels of it are"
+                " gone"
+            )
+        labels.write(home, {**before, label: version})
     print(f"{home.name} {label}: {before.get(label, 'nothing')} -> {version}")
     return 0
 

@@ -6,11 +6,12 @@ What is written is replaced in one step, so that nobody reads half of it.
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import ELOOP, ENXIO
 from pathlib import Path
-from stat import S_IMODE, S_ISDIR, S_ISREG
+from stat import S_IMODE, S_IROTH, S_ISDIR, S_ISREG
 from tempfile import mkstemp
 
 from service.errors import ArtifactRejected
@@ -18,6 +19,9 @@ from service.errors import ArtifactRejected
 # Ten times what a version of ours has: beyond, it is something else that was put there.
 MOST_ENTRIES = 100
 MOST_BYTES = 64 * 2**20
+# How long a file's folder is waited for, and how often it is tried.
+PATIENCE_S = 10.0
+LOOK_S = 0.02
 
 
 def within(root: Path, folder: Path) -> None:
@@ -81,18 +85,19 @@ def plain(path: Path, most: int = MOST_BYTES) -> bytes:
 
 
 def replace(path: Path, text: str, mode: int) -> None:
-    """Replace a file in one step: a new one gets `mode`, an old one keeps its owner and mode. Raises OSError.
+    """Replace a file in one step: a new one gets `mode`, an old one keeps its mode, and its owner.
 
-    A link at `path` is replaced, and not followed.
+    It may change hands only where everybody may read it. A link at `path` is replaced, and not followed.
+    Raises OSError.
     """
     handle, partial = mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with open(handle, "w", encoding="utf-8") as file:
+            before = os.lstat(path) if os.path.lexists(path) else None
+            if before and S_ISREG(before.st_mode):
+                mode = S_IMODE(before.st_mode)
+                _keep_owner(handle, before)
             os.fchmod(handle, mode)
-            if path.is_file() and not path.is_symlink():
-                before = path.stat()
-                os.fchmod(handle, S_IMODE(before.st_mode))
-                os.fchown(handle, before.st_uid, before.st_gid)
             file.write(text)
             file.flush()
             os.fsync(handle)
@@ -102,15 +107,39 @@ def replace(path: Path, text: str, mode: int) -> None:
         raise
 
 
+def _keep_owner(handle: int, before: os.stat_result) -> None:
+    try:
+        os.fchown(handle, before.st_uid, before.st_gid)
+    except PermissionError:
+        if not before.st_mode & S_IROTH:  # else its reader could not read it any more
+            raise
+
+
 @contextmanager
 def changing(folder: Path) -> Iterator[None]:
     """Let nobody else change a file in the folder meanwhile, so that what is read is what is replaced.
 
-    The folder is locked and not the file, which is replaced, and may not be there yet. Raises OSError.
+    The folder is locked and not the file, which is replaced, and may not be there yet. Raises OSError, also
+    where somebody else keeps it locked for PATIENCE_S.
     """
     handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        _lock(handle)
         yield
     finally:
         os.close(handle)
+
+
+def _lock(handle: int) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise TimeoutError(
+                    f"somebody else has kept the folder locked for {PATIENCE_S:g} s; nothing was changed"
+                ) from None
+            time.sleep(LOOK_S)
+        else:
+            return

@@ -1,15 +1,16 @@
-"""Only plain files of one root are read, whatever somebody put there."""
+"""Only plain files of one root are read, whatever somebody put there; and replaced in one step."""
 
 import os
 import socket
 import tracemalloc
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from service import labels
+from service import files, labels
 from service.errors import ArtifactRejected
 from service.files import MOST_ENTRIES, names, plain, within
 from service.models import MODELS
@@ -166,3 +167,52 @@ def test_a_file_that_is_not_listed_is_rejected(artifact: Path, extra: str) -> No
     (artifact / extra).write_text("")
 
     assert rejection(artifact) == f"{extra} is not in the manifest"
+
+
+def test_a_folder_that_somebody_keeps_locked_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may read it may lock it."""
+    monkeypatch.setattr(files, "PATIENCE_S", 0.0)
+    with files.changing(tmp_path):
+        with pytest.raises(TimeoutError, match="nothing was changed"), files.changing(tmp_path):
+            pass
+    with files.changing(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o664])
+def test_a_file_keeps_its_mode_and_owner_when_it_is_replaced(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "labels.json"
+    path.touch()
+    path.chmod(mode)
+    if os.geteuid() == 0:
+        os.chown(path, 1001, 1002)
+    before = path.stat()
+
+    files.replace(path, "{}", 0o600)
+
+    after = path.stat()
+    assert path.read_text() == "{}"
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+    assert [one.name for one in tmp_path.iterdir()] == ["labels.json"]
+
+
+@pytest.mark.parametrize(("mode", "replaced"), [(0o644, True), (0o640, False)])
+def test_a_file_changes_hands_only_where_everybody_may_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, replaced: bool
+) -> None:
+    """Else who serves could not read it any more."""
+
+    def denied(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "fchown", denied)
+    path = tmp_path / "labels.json"
+    path.write_text("before")
+    path.chmod(mode)
+    with nullcontext() if replaced else pytest.raises(PermissionError):
+        files.replace(path, "after", 0o600)
+
+    assert path.read_text() == ("after" if replaced else "before")
+    assert [one.name for one in tmp_path.iterdir()] == ["labels.json"]
