@@ -120,7 +120,8 @@ class Registry:
             return False
 
     def _scan(self, name: str, home: Path, load: Load) -> bool:
-        before, folders = self._served[name], version_folders(home)
+        before, named = self._served[name], named_as_versions(home)
+        folders = {version: path for version, path in named.items() if path.is_dir()}
         pointing, fault = self._labels(name, home, before)
         kept = self._kept(name, folders, {*pointing.values()}, before, load)
         unknown = bool(fault) and STABLE not in pointing and (before.promoted or not before.versions)
@@ -130,9 +131,11 @@ class Registry:
             served = replace(before, desired=desired, fault=fault)
         else:
             self._lost.discard(name)
-            served = _moved(before, kept, pointing)
-            served = replace(served, desired=desired, promoted=STABLE in pointing or unknown, fault=fault)
+            versions, labelled = _moved(before, kept, pointing)
+            served = Served(versions, labelled, desired, STABLE in pointing or unknown, fault)
         self._forget_rejections(name, folders, pointing, served.versions)
+        for version in named.keys() - folders.keys() - self.rejected[name].keys():
+            self._reject(name, version, "it is no folder; put the version's folder there", None)
         self._serve(name, served)
         return before != served
 
@@ -169,7 +172,7 @@ class Registry:
         }
         for label, version in pointing.items():
             if version not in folders:
-                goes_on = "; it answers until the service ends" if version in kept else ""
+                goes_on = "; it goes on answering for now" if version in kept else ""
                 reasons[version] = f"the label `{label}` points at it, and there is no such version{goes_on}"
                 if version not in self.rejected[name]:
                     log.error(
@@ -288,8 +291,10 @@ class Registry:
         return bool(self.models) and not self.reasons()
 
 
-def _moved(before: Served, kept: Mapping[int, Servable], pointing: Mapping[str, int]) -> Served:
-    """The versions that were kept, and the labels where they point now.
+def _moved(
+    before: Served, kept: Mapping[int, Servable], pointing: Mapping[str, int]
+) -> tuple[Mapping[int, Servable], Mapping[str, int]]:
+    """The versions that were kept, with those that labels point at, and the labels where they point now.
 
     Until a label's new version can be served it stays where it was: nobody has promoted another.
     """
@@ -300,14 +305,18 @@ def _moved(before: Served, kept: Mapping[int, Servable], pointing: Mapping[str, 
     }
     labelled = {one: before.versions[one] for one in moved.values() if one in before.versions}
     versions = dict(sorted({**labelled, **kept}.items(), reverse=True))
-    return Served(
-        MappingProxyType(versions),
-        {label: version for label, version in moved.items() if version in versions},
-    )
+    return MappingProxyType(versions), {
+        label: version for label, version in moved.items() if version in versions
+    }
 
 
 def version_folders(folder: Path) -> dict[int, Path]:
-    """What is named as a version is: by a plain whole number, which 01 is not. It may be no folder.
+    """The version folders of a model. Raises OSError."""
+    return {version: path for version, path in named_as_versions(folder).items() if path.is_dir()}
+
+
+def named_as_versions(folder: Path) -> dict[int, Path]:
+    """What is named as a version is, by a plain whole number, which 01 is not: folders, and what should be.
 
     Raises OSError, also where there is more in the folder than a model has.
     """

@@ -90,7 +90,7 @@ def test_a_label_whose_folder_is_gone_is_told_while_its_version_answers(
         gates.scan(tmp_path, arithmetic)
 
     assert gates.servable("and_gate").version == gates.served("and_gate").desired == 1
-    assert gates.rejected["and_gate"][1].endswith("no such version; it answers until the service ends")
+    assert gates.rejected["and_gate"][1].endswith("no such version; it goes on answering for now")
     assert caplog.text.count("points at version 1, which is not there") == 1
 
     publish(home, 1)

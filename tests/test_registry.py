@@ -289,7 +289,28 @@ def test_what_is_named_as_a_version_and_is_none_is_told(
     else:
         odd.symlink_to(odd if kind == "a link to itself" else tmp_path / "nowhere")
 
-    gates.scan(tmp_path, SavedModelServable)
+    gates.scan(tmp_path, arithmetic)
 
-    assert gates.rejected["and_gate"].keys() == {1, 2}
-    assert gates.served("and_gate").desired == 2
+    assert gates.rejected["and_gate"][2] == "it is no folder; put the version's folder there"
+    assert gates.served("and_gate").desired == 1
+
+    odd.unlink()
+    publish(home, 2)
+    (home / "2" / "broken").write_text("a flipped byte")
+    gates.scan(tmp_path, arithmetic)
+
+    assert gates.rejected["and_gate"] == {2: "a flipped byte"}
+
+
+def test_a_served_version_whose_folder_became_a_dead_link_is_retired(
+    tmp_path: Path, home: Path, gates: Registry
+) -> None:
+    """As one whose folder is gone is."""
+    publish(home, 3, 4)
+    gates.scan(tmp_path, arithmetic)
+    (home / "4").rmdir()
+    (home / "4").symlink_to(tmp_path / "unmounted")
+    gates.scan(tmp_path, arithmetic)
+
+    assert list(gates.versions("and_gate")) == [3]
+    assert gates.rejected["and_gate"].keys() == {4}
