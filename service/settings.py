@@ -178,7 +178,7 @@ class Settings(BaseSettings):
         description="seconds after SIGTERM in which it is not ready, but answers; then 503 (DRAIN_GRACE_S)",
     )
     shutdown_timeout_s: int = Field(
-        30, ge=1, description="seconds from SIGTERM until it has ended (SHUTDOWN_TIMEOUT_S)"
+        30, ge=2, description="seconds from SIGTERM until it has ended (SHUTDOWN_TIMEOUT_S)"
     )
     invocations_model: Annotated[str | None, AfterValidator(_is_served)] = Field(
         None, description="the model that /invocations and AIP_PREDICT_ROUTE ask (INVOCATIONS_MODEL)"

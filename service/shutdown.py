@@ -26,6 +26,8 @@ HURRY = signal.SIGUSR1
 LOOK_S = 0.02
 # What the server itself then gives to what is still running, before it cancels it.
 CANCEL_AFTER_S = 1
+# And what its end may take after that.
+END_S = 1
 
 Handler = Callable[[int, FrameType | None], Any]
 
@@ -61,10 +63,11 @@ class Shutdown:
     async def _steps(self, grace_s: float) -> None:
         loop = asyncio.get_running_loop()
         end = loop.time() + self._timeout_s
+        grace_s = min(grace_s, self._timeout_s)
         log.info("draining: not ready any more, closing in %g s", grace_s)
         self._door.stage = Stage.DRAINING
         given_way = self._give_way()
-        await asyncio.sleep(min(grace_s, self._timeout_s))
+        await asyncio.sleep(grace_s)
         if not given_way:
             self._door.stage = Stage.CLOSED
         log.info("closed: %d requests are being answered", self._door.inside)
@@ -98,7 +101,7 @@ async def shutting_down(
             listening.close()
         return others
 
-    shutdown = Shutdown(door, grace_s, timeout_s - CANCEL_AFTER_S, leave, give_way)
+    shutdown = Shutdown(door, grace_s, timeout_s - CANCEL_AFTER_S - END_S, leave, give_way)
     told = False
 
     def received(number: int) -> None:

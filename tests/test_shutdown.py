@@ -95,7 +95,7 @@ def test_what_has_begun_is_finished_and_what_comes_then_is_refused(gate: list[st
 
 def test_what_takes_too_long_does_not_keep_it(gate: list[str]) -> None:
     """A client that never sends the rest of its body; the exit code is 0 all the same."""
-    with Server(*gate, "--shutdown-timeout-s", "1") as server, begun(server):
+    with Server(*gate, "--shutdown-timeout-s", "2") as server, begun(server):
         assert server.stop() == 0
 
 
