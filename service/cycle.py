@@ -38,30 +38,38 @@ def head_of(status: int, fields: Sequence[tuple[bytes, bytes]]) -> Head | None:
 class Cycle(RequestResponseCycle):
     """A request and its answer, whose head waits for the body."""
 
-    # Not yet written.
+    # What is not written yet. Of the class, as uvicorn makes the cycle, which then becomes one of these.
     _head = b""
 
     async def send(self, message: Any) -> None:
         """Send a part of an answer."""
-        if not self._is_open():
-            self._write_head()
-        elif message["type"] == "http.response.start" and not self.response_started:
-            head = head_of(message["status"], [*self.default_headers, *message["headers"]])
-            if head is not None:
-                self.response_started, self.waiting_for_100_continue = True, False
-                self.chunked_encoding, self.expected_content_length = False, head.length
-                self._head = head.text
-                return
-        elif self._head:
-            if self._is_all(message):
+        if self._head:
+            if self._is_open() and self._is_all(message):
                 self._end(message.get("body", b""))
                 return
             self._write_head()
+        elif message["type"] == "http.response.start" and self._is_open() and self._hold(message):
+            return
         await super().send(message)
+
+    async def send_500_response(self) -> None:
+        """Say that the application has failed: whatever it began to say has not been sent."""
+        self._head, self.chunked_encoding = b"", None
+        await super().send_500_response()
 
     def _is_open(self) -> bool:
         """Whether the client reads, and its connection stays."""
         return self.keep_alive and not self.disconnected and not self.flow.write_paused
+
+    def _hold(self, start: Any) -> bool:
+        """Keep the head of an answer, if it is a usual one and the first."""
+        if self.response_started:
+            return False
+        head = head_of(start["status"], [*self.default_headers, *start["headers"]])
+        if head is not None:
+            self._head, self.expected_content_length = head.text, head.length
+            self.chunked_encoding, self.waiting_for_100_continue = False, False
+        return head is not None
 
     def _is_all(self, message: Any) -> bool:
         """Whether a message is the whole body that was announced."""
@@ -82,6 +90,5 @@ class Cycle(RequestResponseCycle):
         self.on_response()
 
     def _write_head(self) -> None:
-        if self._head:
-            self.transport.write(self._head)
-            self._head = b""
+        self.transport.write(self._head)
+        self._head, self.response_started = b"", True

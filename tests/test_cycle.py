@@ -1,7 +1,7 @@
 """An answer is what uvicorn would write, byte for byte, but at once; what it would refuse is left to it."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any
 
@@ -37,17 +37,14 @@ class Noting:
         return False
 
 
-async def written(
+def cycle_of(
     kind: type[RequestResponseCycle],
-    start: dict[str, Any],
+    transport: Any,
     method: str = "POST",
     keep_alive: bool = True,
-    body: Sequence[dict[str, Any]] = WHOLE,
-) -> tuple[list[bytes], bool]:
-    """What is written of an answer with this head and the body {}, and whether it ended."""
-    transport: Any = Noting()
-    ended = []
-    cycle = kind(
+    ended: Callable[[], None] = lambda: None,
+) -> RequestResponseCycle:
+    return kind(
         scope={"type": "http", "method": method, "path": "/"},  # type: ignore[typeddict-item]
         transport=transport,
         flow=FlowControl(transport),
@@ -58,8 +55,20 @@ async def written(
         message_event=anyio.Event(),  # type: ignore[arg-type]
         expect_100_continue=False,
         keep_alive=keep_alive,
-        on_response=lambda: ended.append(True),
+        on_response=ended,
     )
+
+
+async def written(
+    kind: type[RequestResponseCycle],
+    start: dict[str, Any],
+    method: str = "POST",
+    keep_alive: bool = True,
+    body: Sequence[dict[str, Any]] = WHOLE,
+) -> tuple[list[bytes], bool]:
+    """What is written of an answer with this head and the body {}, and whether it ended."""
+    transport, ended = Noting(), list[bool]()
+    cycle = cycle_of(kind, transport, method, keep_alive, lambda: ended.append(True))
     messages: list[Any] = [{"type": "http.response.start", **start}]
     messages += [{"type": "http.response.body", **part} for part in body]
     for message in messages:
@@ -140,3 +149,19 @@ def test_a_length_that_is_no_number_is_left_to_uvicorn(length: bytes) -> None:
 async def test_a_body_of_another_length_than_announced_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="longer than Content-Length"):
         await written(Cycle, {"status": 200, "headers": [(b"content-length", b"1")]})
+
+
+async def test_where_the_application_fails_before_a_body_500_is_all_that_is_sent() -> None:
+    """The head that it began with has not left."""
+    transport: Any = Noting()
+    cycle = cycle_of(Cycle, transport)
+
+    async def failing(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": USUAL})
+        raise ValueError
+
+    await cycle.run_asgi(failing)
+
+    answer = b"".join(transport.written)
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert b"200 OK" not in answer
