@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -70,24 +71,26 @@ def measure(restarts: int, output: Path, dropping: bool = False) -> dict[str, ob
         print(f"\r{number + 1} of {restarts} restarts ", end="", file=sys.stderr)
     print(file=sys.stderr)
     # Of each start by itself: what one has lost is not made up for by another.
-    lost = sum(abs(begun - answered) for begun, answered in counts)
+    lost = [begun - answered for begun, answered in counts]
     return {
         "restarts": restarts,
         "clients": CLIENTS,
         "answers": dict(outcomes.statuses),
         "begun_by_the_service": sum(begun for begun, _ in counts),
-        "lost": lost,
+        "lost": sum(lost),
         "connection_refused": outcomes.unsent,
-        "reset_unread": outcomes.lost.total() - lost,
+        "reset_unread": outcomes.lost.total() - sum(lost),
         "exit_codes": dict(codes),
         "failures": _failures(outcomes, lost, codes),
     }
 
 
-def _failures(outcomes: Outcomes, lost: int, codes: Counter[int]) -> list[str]:
+def _failures(outcomes: Outcomes, lost: Sequence[int], codes: Counter[int]) -> list[str]:
     found = []
-    if lost:
-        found.append("a request was lost")
+    if any(lost):
+        found.append(f"requests were lost at {sum(map(bool, lost))} of {len(lost)} stops")
+    if min(lost, default=0) < 0:
+        found.append("more was answered than begun")
     if outcomes.wrong or outcomes.statuses.keys() - {200, 503}:
         found.append("an answer was wrong")
     if set(codes) != {0}:

@@ -26,7 +26,9 @@ PARTS: dict[str, Callable[[argparse.Namespace], dict[str, object]]] = {
     "reloads": lambda asked: reloads.measure(asked.reloads, asked.output),
     "leak": lambda asked: caught(reloads.measure(asked.reloads, asked.output, leaking=True), "memory"),
     "restarts": lambda asked: restarts.measure(asked.restarts, asked.output),
-    "drop": lambda asked: caught(restarts.measure(DROPS, asked.output, dropping=True), "lost"),
+    "drop": lambda asked: caught(
+        restarts.measure(DROPS, asked.output, dropping=True), f"lost at {DROPS} of {DROPS}"
+    ),
     "fuzz": lambda asked: fuzz.measure(asked.requests, output=asked.output),
     "overload": lambda asked: overload.measure(overload.Load(), asked.seconds, asked.output),
 }
@@ -67,7 +69,7 @@ def _part(text: str) -> str:
 
 
 def caught(control: dict[str, object], fault: str) -> dict[str, object]:
-    """What is promised of a control: that its own fault, named by a word, is what fails, and nothing else."""
+    """What is promised of a control: that its own fault, by some of its words, fails, and nothing else."""
     seen = control["failures"]
     right = isinstance(seen, list) and len(seen) == 1 and fault in seen[0]
     return control | {"failures": [] if right else [f"the control was not caught: {seen}"], "caught": seen}
