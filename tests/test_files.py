@@ -174,9 +174,9 @@ def test_a_folder_that_somebody_keeps_locked_is_not_waited_for_for_ever(
 ) -> None:
     """Whoever may read it may lock it."""
     monkeypatch.setattr(files, "PATIENCE_S", 0.0)
-    with files.changing(tmp_path):
-        with pytest.raises(TimeoutError, match="nothing was changed"), files.changing(tmp_path):
-            pass
+    late = pytest.raises(TimeoutError, match="nothing was changed")
+    with files.changing(tmp_path), late, files.changing(tmp_path):
+        pass
     with files.changing(tmp_path):
         pass
 
