@@ -12,6 +12,7 @@ from service.engine import Answer, Engine, Read
 from service.errors import NotReady, ShuttingDown, TooLarge
 from service.instances import Asked
 from service.limits import Bodies, Door, Stage
+from service.protocol import MAX_ROWS
 from service.registry import Registry
 from service.requests import HttpCaller, Receive, announced, body_of, bound, headers_of, timeout
 from service.settings import Settings
@@ -54,7 +55,9 @@ async def exchange(
     state: State = scope["app"].state
     servable = state.registry.servable(action.judge.spec.name, version)
     headers = headers_of(scope)
-    read = of_at_most(state.settings.max_rows, reading(headers))
+    read = reading(headers)
+    if state.settings.max_rows < MAX_ROWS:  # which is bounded anyhow
+        read = of_at_most(state.settings.max_rows, read)
     caller = HttpCaller(receive, timeout(headers, state.settings.request_timeout_s))
     size = announced(headers)
     if size is not None and b"content-encoding" not in headers:

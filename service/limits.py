@@ -65,6 +65,8 @@ class Bodies:
 
     def resize(self, before: int, after: int) -> None:
         """Hold a body of `before` bytes as one of `after`; 0 is none. Raises Overloaded, then as before."""
+        if before <= SMALL_BYTES and after <= SMALL_BYTES:
+            return
         more = _counted(after) - _counted(before)
         if more > 0 and self.held + more > self.most:
             raise Overloaded(TOO_MUCH)
