@@ -117,9 +117,7 @@ def _rollback(asked: argparse.Namespace, load: Load) -> int:
     """Move a label to the newest older version that proves itself; without the label, from the newest."""
     home = asked.artifacts / asked.model
     folders = version_folders(home)
-    if not folders:
-        raise ArtifactRejected(f"there is no version in {home}; see `python -m service check`")
-    now = labels.read(home).get(asked.label) or max(folders)
+    now = labels.read(home).get(asked.label) or max(folders, default=0)
     for version in sorted((one for one in folders if one < now), reverse=True):
         try:
             _proven(load, folders[version], MODELS[asked.model])

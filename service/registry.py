@@ -133,8 +133,8 @@ class Registry:
             self._lost.discard(name)
             versions, labelled = _moved(before, kept, pointing)
             served = Served(versions, labelled, desired, STABLE in pointing or unknown, fault)
-        self._forget_rejections(name, folders, pointing, served.versions)
-        for version in named.keys() - folders.keys() - self.rejected[name].keys():
+        self._forget_rejections(name, named, folders, pointing, served.versions)
+        for version in named.keys() - folders.keys() - {*pointing.values()}:
             self._reject(name, version, "it is no folder; put the version's folder there", None)
         self._serve(name, served)
         return before != served
@@ -160,6 +160,7 @@ class Registry:
     def _forget_rejections(
         self,
         name: str,
+        named: Collection[int],
         folders: Collection[int],
         pointing: Mapping[str, int],
         kept: Collection[int],
@@ -168,7 +169,7 @@ class Registry:
         reasons = {
             version: why
             for version, why in self.rejected[name].items()
-            if version in folders and version not in kept
+            if version in named and version not in kept
         }
         for label, version in pointing.items():
             if version not in folders:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import run_together
 
 from mean_servable import MeanServable
 from servers import ROOT
@@ -194,19 +195,6 @@ for number in range(20):
 
 def test_no_label_is_lost_when_several_are_moved_at_once(artifacts: Path) -> None:
     """Two who promote at once are two who promote one after the other."""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROMOTES, str(artifacts), name],
-            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )
-        for name in ("first", "second")
-    ]  # fmt: skip
-    for process in processes:
-        assert process.stdin
-        process.stdin.write(b"\n")
-        process.stdin.flush()
-    for process in processes:
-        process.communicate(timeout=60)
-        assert process.returncode == 0
+    run_together(PROMOTES, *([str(artifacts), name] for name in ("first", "second")))
 
     assert len(labels.read(artifacts / "survival")) == 40

@@ -5,16 +5,14 @@ import logging
 import os
 import resource
 import stat
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from processes import run_together
 
-from servers import ROOT
 from service import keys
 from service.commands import run
 from service.errors import Misconfigured
@@ -270,20 +268,7 @@ for number in range(20):
 
 def test_no_key_is_lost_when_several_are_made_at_once(file: Path) -> None:
     """Nor is one that was revoked meanwhile alive again."""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", MAKES_TWENTY, str(file), name],
-            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )
-        for name in ("first", "second", "third")
-    ]  # fmt: skip
-    for process in processes:
-        assert process.stdin
-        process.stdin.write(b"\n")
-        process.stdin.flush()
-    for process in processes:
-        process.communicate(timeout=60)
-        assert process.returncode == 0
+    run_together(MAKES_TWENTY, *([str(file), name] for name in ("first", "second", "third")))
 
     assert len(keys.read(file)) == 60
     assert [path.name for path in file.parent.iterdir()] == ["keys.json"]

@@ -279,7 +279,7 @@ def test_where_nothing_in_the_folder_can_be_served_that_is_told(
 
 @pytest.mark.parametrize("kind", ["a file", "a link to nothing", "a link to itself"])
 def test_what_is_named_as_a_version_and_is_none_is_told(
-    tmp_path: Path, home: Path, gates: Registry, kind: str
+    tmp_path: Path, home: Path, gates: Registry, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is not passed over: somebody meant it to be served."""
     publish(home, 1)
@@ -289,8 +289,10 @@ def test_what_is_named_as_a_version_and_is_none_is_told(
     else:
         odd.symlink_to(odd if kind == "a link to itself" else tmp_path / "nowhere")
 
-    gates.scan(tmp_path, arithmetic)
+    for _ in range(2):
+        gates.scan(tmp_path, arithmetic)
 
+    assert caplog.text.count("it is no folder") == 1, "it is said once"
     assert gates.rejected["and_gate"][2] == "it is no folder; put the version's folder there"
     assert gates.served("and_gate").desired == 1
 
