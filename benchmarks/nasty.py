@@ -46,14 +46,14 @@ def attacks(path: str, settings: Settings) -> dict[str, Attack]:
         "braces": b'{"instances":' * 250_000,
     }
     return {
-        **{name: Attack(_head(path, len(body)), _once(body), [400, 422]) for name, body in nests.items()},
+        **{name: Attack(head(path, len(body)), _once(body), [400, 422]) for name, body in nests.items()},
         # Twice themselves, while their pieces are joined.
         **{
-            name: Attack(_head(path, len(body)), _once(body), [413], most_mb=100)
+            name: Attack(head(path, len(body)), _once(body), [413], most_mb=100)
             for name, body in _objects().items()
         },
         "gzip_bomb": _bomb(path),
-        "announced_gigabyte": Attack(_head(path, GIGABYTE), lambda: repeat(b" "), [413], pause_s=0.1),
+        "announced_gigabyte": Attack(head(path, GIGABYTE), lambda: repeat(b" "), [413], pause_s=0.1),
         # What was not announced is read as far as a body may go.
         "unannounced_gigabyte": Attack(
             _chunked(path), lambda: repeat(_chunk(b" " * CHUNK), GIGABYTE // CHUNK), [413]
@@ -61,10 +61,10 @@ def attacks(path: str, settings: Settings) -> dict[str, Attack]:
         # A client may be slow, but not for ever.
         "unannounced_trickle": Attack(
             _chunked(path), lambda: repeat(_chunk(b" ")), [408], pause_s=0.1,
-            most_s=1 + getattr(settings, "body_timeout_s", 30),
+            most_s=1 + settings.body_timeout_s,
         ),
         "10000_headers": Attack(
-            _head(path, 2, [f"X-{number}: {number}" for number in range(10_000)]), _once(b"{}"), [431]
+            head(path, 2, [f"X-{number}: {number}" for number in range(10_000)]), _once(b"{}"), [431]
         ),
     }  # fmt: skip
 
@@ -74,13 +74,13 @@ def measure(port: int, pid: int, path: str, settings: Settings) -> dict[str, obj
     found: dict[str, object] = {}
     failures: list[str] = []
     for name, attack in attacks(path, settings).items():
-        before = _memory_mb(pid, "VmRSS")
+        before = memory_mb(pid, "VmRSS")
         Path(f"/proc/{pid}/clear_refs").write_text("5")
-        status, seconds = sent(port, attack)
-        grown = _memory_mb(pid, "VmHWM") - before
-        print(f"{name:22} {status}  {seconds * 1e3:8,.0f} ms  {grown:6.1f} MB", flush=True)
-        found[name] = {"status": status, "seconds": round(seconds, 3), "grown_mb": round(grown, 1)}
-        if status not in attack.statuses or seconds > attack.most_s or grown > attack.most_mb:
+        answer, seconds = sent(port, attack)
+        grown = memory_mb(pid, "VmHWM") - before
+        print(f"{name:22} {answer}  {seconds * 1e3:8,.0f} ms  {grown:6.1f} MB", flush=True)
+        found[name] = {"status": answer, "seconds": round(seconds, 3), "grown_mb": round(grown, 1)}
+        if answer not in attack.statuses or seconds > attack.most_s or grown > attack.most_mb:
             failures.append(
                 f"{name}: {found[name]}, allowed {attack.statuses}, {attack.most_s} s, {attack.most_mb} MB"
             )
@@ -101,7 +101,7 @@ def sent(port: int, attack: Attack) -> tuple[int | None, float]:
                     return None, PATIENCE_S
         except (BrokenPipeError, ConnectionResetError):
             pass  # it was refused while it was sent; the answer is there, or it is lost
-        return _status(connection), time.perf_counter() - began
+        return status(connection), time.perf_counter() - began
 
 
 def _readable(connection: socket.socket, within_s: float) -> bool:
@@ -114,7 +114,8 @@ def _readable(connection: socket.socket, within_s: float) -> bool:
         connection.settimeout(PATIENCE_S)
 
 
-def _status(connection: socket.socket) -> int | None:
+def status(connection: socket.socket) -> int | None:
+    """The status of the next answer, None if there is none."""
     answer = b""
     try:
         while not (found := STATUS.match(answer)):
@@ -127,7 +128,8 @@ def _status(connection: socket.socket) -> int | None:
         return None
 
 
-def _head(path: str, size: int, headers: Sequence[str] = ()) -> bytes:
+def head(path: str, size: int, headers: Sequence[str] = ()) -> bytes:
+    """The head of a request with a JSON body of this size."""
     return _lines([f"POST {path} HTTP/1.1", f"Content-Length: {size}", *headers])
 
 
@@ -163,10 +165,11 @@ def _bomb(path: str) -> Attack:
     squeezer = zlib.compressobj(9, wbits=31)
     zeros = bytes(10**6)
     body = b"".join(squeezer.compress(zeros) for _ in range(GIGABYTE // len(zeros))) + squeezer.flush()
-    return Attack(_head(path, len(body), ["Content-Encoding: gzip"]), _once(body), [413])
+    return Attack(head(path, len(body), ["Content-Encoding: gzip"]), _once(body), [413])
 
 
-def _memory_mb(pid: int, what: str) -> float:
+def memory_mb(pid: int, what: str) -> float:
+    """A figure of a process's memory, by Linux's name."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition(f"{what}:")[2].split()[0]) * 1024 / 1e6
 
