@@ -25,7 +25,7 @@ from training.layers import Encoding, MemberDense, columns_of
 # grade, whose range is 6, 64 nodes leave up to 3.2e-3 unexplained (192 wines), 128 nodes 2.0e-3.
 NODES = 128
 # Units from which on members are served one after another: one plain product each takes half the time of a
-# batched one of few rows. Of small nets the operations cost more than the products.
+# batched one of few rows. Of small nets, if several, the operations cost more than the products.
 WIDE = 128
 # A limit of every model with a kernel machine.
 HOLDS_ROWS = "The graph holds rows of the table: who has the artifact has their values."
@@ -54,11 +54,12 @@ class Members(tf.Module):  # type: ignore[misc]
     def __call__(self, z: tf.Tensor) -> tf.Tensor:
         """Answer the members' mean shares."""
         signal = columns_of(z, self.places)
-        if max(layer.shape[1] for layer in self._layers) < WIDE:
+        count = self._layers[0].shape[0]
+        if count > 1 and max(layer.shape[1] for layer in self._layers) < WIDE:
             return tf.reduce_mean(shares_of(self.core(signal, training=False)), axis=0)
         # Of four members at once a call of 249 rows would be more than TensorFlow takes through one loop, and
         # its softmax rounds the last row of a loop otherwise.
-        shares = [shares_of(self._member(number, signal)) for number in range(self._layers[0].shape[0])]
+        shares = [shares_of(self._member(number, signal)) for number in range(count)]
         return tf.add_n(shares) / len(shares)
 
     def _member(self, number: int, signal: tf.Tensor) -> tf.Tensor:

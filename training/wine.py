@@ -6,7 +6,7 @@
 A grade takes eight minutes of one core, the colour three. Out-of-fold, copies together, beside a linear
 model, the best other (extremely randomised trees, an SVM) and the trivial baseline:
 
-    wine_type      log-loss 0.0183 (22.7 errors of 6,497)   0.0335   0.0218 (SVM)   0.558
+    wine_type      log-loss 0.0173 (21.7 errors of 6,497)   0.0338   0.0208 (SVM)   0.558
     wine_quality   RMSE     0.672                           0.734    0.675 (trees)  0.873
     wine_grade     log-loss 0.994                           1.074    1.022 (trees)  1.274
 """
