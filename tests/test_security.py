@@ -291,15 +291,15 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, 
         yield server, ring
 
 
-def until(condition: Callable[[], bool], seconds: float) -> None:
-    """Ask until it is so; fail if it is not within so many seconds."""
-    ends = time.monotonic() + seconds
+def until(condition: Callable[[], bool]) -> None:
+    """Ask until it is so; fail if it is not within many times the poll, as the machine may be busy."""
+    ends = time.monotonic() + 10 * keys.POLL_S
     while not condition():
         assert time.monotonic() < ends, "it is not so yet"
         time.sleep(0.02)
 
 
-def test_a_revoked_key_stops_and_a_new_one_begins_within_the_poll(
+def test_a_revoked_key_stops_and_a_new_one_begins_without_a_restart(
     process: tuple[Server, Keyring], tmp_path: Path
 ) -> None:
     """By the command, beside a running process: the other key of the name answers all the while."""
@@ -310,23 +310,21 @@ def test_a_revoked_key_stops_and_a_new_one_begins_within_the_poll(
             return client.post("/models/and_gate/predict", json=GATE, headers={"x-api-key": key}).status_code
 
         old = command("key", "new", "renewed", "--file", str(ring.file)).stdout.strip()
-        until(lambda: status(old) == 200, keys.POLL_S + 1)
+        until(lambda: status(old) == 200)
         (created,) = [one.created.isoformat() for one in keys.read(ring.file) if one.name == "renewed"]
-        until(lambda: time.time() > keys.read(ring.file)[-1].created.timestamp() + 1, 2)
+        until(lambda: time.time() > keys.read(ring.file)[-1].created.timestamp() + 1)
         new = command("key", "new", "renewed", "--file", str(ring.file)).stdout.strip()
-        until(lambda: status(new) == 200, keys.POLL_S + 1)
+        until(lambda: status(new) == 200)
         assert status(old) == 200
         command("key", "revoke", "renewed", "--created", created, "--file", str(ring.file))
-        until(lambda: status(old) == 401, keys.POLL_S + 1)
+        until(lambda: status(old) == 401)
         assert status(new) == 200
 
         ring.file.write_text("MARKER")
-        until(
-            lambda: "the file of keys is wrong" in "".join(server.log) or status(new) != 200, keys.POLL_S + 1
-        )
+        until(lambda: "the file of keys is wrong" in "".join(server.log) or status(new) != 200)
         assert status(new) == 200
         keys.write(ring.file, ring.entries)
-        until(lambda: status(new) == 401, keys.POLL_S + 1)
+        until(lambda: status(new) == 401)
 
 
 def test_no_key_is_in_the_log_the_metrics_or_an_answer(process: tuple[Server, Keyring]) -> None:
@@ -347,7 +345,7 @@ def test_no_key_is_in_the_log_the_metrics_or_an_answer(process: tuple[Server, Ke
                     texts += [answer.text, str(answer.headers)]
         for path in ("/openapi.json", "/metrics"):
             texts.append(client.get(path, headers=ring.bearer("reader")).text)
-    until(lambda: any("GET /metrics 200" in line for line in server.log), 5)
+    until(lambda: any("GET /metrics 200" in line for line in server.log))
     text = "".join([*texts, *server.log])
 
     assert 'status="401"' in text
