@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -16,7 +16,6 @@ from typing import Any, cast
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
-from starlette.types import Message, Receive, Scope, Send
 
 from service import __version__, dialects, openapi, problems, security
 from service.actions import Action, actions
@@ -42,7 +41,7 @@ training are marked in `applicability`. Errors are `application/problem+json` an
 """
 
 
-class Service:
+class Service(RequestLog):
     """The ASGI application: FastAPI, `api`, behind log, limits, keys and shortcuts."""
 
     def __init__(self, api: FastAPI, ways: Mapping[str, Shortcut]) -> None:
@@ -52,20 +51,7 @@ class Service:
         settings = state.settings
         guarded = security.guarded(Shortcuts(api, ways), settings, ways)
         limited = Limits(guarded, state.door, settings.max_concurrent_requests, settings.aip_health_route)
-        self._front = RequestLog(limited, state.telemetry, security.headers(settings))
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or run the lifespan."""
-        if scope["type"] == "lifespan":
-            send = partial(_unless_cancelled, send)
-        await self._front(scope, receive, send)
-
-
-async def _unless_cancelled(send: Send, message: Message) -> None:
-    """Say what the lifespan says, but not that it was cancelled: to be impatient is no fault."""
-    if message["type"] == "lifespan.shutdown.failed" and message["message"].endswith("CancelledError\n"):
-        message = {"type": "lifespan.shutdown.complete"}
-    await send(message)
+        super().__init__(limited, state.telemetry, security.headers(settings))
 
 
 def create_app(settings: Settings | None = None, registry: Registry | None = None) -> Service:
@@ -169,8 +155,10 @@ def _lifespan(settings: Settings, registry: Registry | None, offered: Sequence[A
             state.door, settings.drain_grace_s, settings.shutdown_timeout_s, settings.workers > 1
         )
         try:
-            async with leaving, _watching(state.watch, settings.model_poll_s):
-                yield
+            # To be impatient, and cancel what waits for the last answers, is no fault to be told.
+            with suppress(asyncio.CancelledError):
+                async with leaving, _watching(state.watch, settings.model_poll_s):
+                    yield
             state.engine.close()
         finally:
             # Requests may end after this: those that the server cancels.

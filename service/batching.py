@@ -15,7 +15,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from math import inf
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
+
+from msgspec import Struct
 
 from service.errors import CallerGone, DeadlineExceeded
 from service.pace import Pace
@@ -49,7 +51,7 @@ Answered = Any
 Call = Callable[[Sequence[Asked]], Sequence[Answered]]
 
 
-class Waiting(NamedTuple):
+class Waiting(Struct, frozen=True):
     """So many rows in the queue."""
 
     asked: Asked

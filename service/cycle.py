@@ -6,18 +6,17 @@ headers are nearly all constants of ours (benchmarks/NOTES.md). Knows uvicorn.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-# Headers of an answer that say how it is framed, or what becomes of the connection.
-SPECIAL = frozenset({b"connection", b"transfer-encoding"})
 NUL = 0
 # What is larger costs more to copy than to write by itself.
 LARGEST_JOINED = 64 * 1024
 
 
-class Head(NamedTuple):
+class Head(Struct, frozen=True):
     """The head of an answer, and the length of the body that it announces."""
 
     text: bytes
@@ -28,7 +27,8 @@ def head_of(status: int, fields: Sequence[tuple[bytes, bytes]]) -> Head | None:
     """The head with these fields; None where they are not as usual, for uvicorn to look at one by one."""
     named = dict(fields)
     length = named.get(b"content-length", b"")
-    if not length.isdigit() or not SPECIAL.isdisjoint(named):
+    # What frames an answer otherwise, or ends its connection, is uvicorn's to write.
+    if not length.isdigit() or b"connection" in named or b"transfer-encoding" in named:
         return None
     text = b"%b%b\r\n\r\n" % (STATUS_LINE[status], b"\r\n".join(map(b": ".join, fields)))
     whole = text.count(b"\n") == text.count(b"\r") == len(fields) + 2 and NUL not in text

@@ -17,9 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
 from threading import Event
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from service.actions import Action
 from service.batching import Caller, Coalescer
@@ -58,11 +59,12 @@ PATIENCE = 0.5
 Read = Callable[[bytes], Asked]
 
 
-class Answer(NamedTuple):
-    """An answer's bytes, JSON unless it is a dialect's, and how many instances it answers."""
+class Answer(Struct, frozen=True):
+    """An answer's bytes, how many instances it answers, and the headers that say what it is, if not JSON."""
 
     body: bytes
     instances: int
+    headers: Sequence[tuple[bytes, bytes]] = ()
 
 
 class Engine:
@@ -87,14 +89,15 @@ class Engine:
 
         Raises what `read` and the action raise, Overloaded, DeadlineExceeded and CallerGone.
         """
-        self.refuse_late(action, servable, len(body), caller)
         if not action.shared or not small(body):
+            self.refuse_late(action, servable, len(body), caller)
             return await self._beside(
                 lambda stop: _large(action, servable, asked_of(read, body, stop), stop),
                 (action.rows_of or rows_of)(body),
                 caller,
             )
         coalescer = self._coalescer(servable)
+        _refuse_late(coalescer.wait_s, caller)
         instances, parameters = read(body)
         if instances.rows > FEW:
             instances = instances.packed()

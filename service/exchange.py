@@ -60,9 +60,9 @@ async def exchange(
         read = of_at_most(state.settings.max_rows, read)
     caller = HttpCaller(receive, timeout(headers, state.settings.request_timeout_s))
     size = announced(headers)
+    bound(size or 0, state.settings.max_body_bytes)
     if size is not None and b"content-encoding" not in headers:
         # Before the body is read: to read one that is refused took longer than to refuse it.
-        bound(size, state.settings.max_body_bytes)
         state.engine.refuse_late(action, servable, size, caller)
     body = await body_of(headers, receive, state.settings, state.bodies)
     try:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from msgspec import Struct
 from pydantic_core import to_json
 
 from service import bootstrap, metrics
@@ -42,7 +43,7 @@ NOTHING = b"[]"
 _OPENINGS: WeakKeyDictionary[Servable, dict[float, bytes]] = WeakKeyDictionary()
 
 
-class Job(NamedTuple):
+class Job(Struct, frozen=True):
     """Rows, what computes columns (n,) of at most `rows` of them, and what makes bytes of the columns of all.
 
     Of an action that is shared, `together` answers the rows too, in a call with those of other jobs: worded
@@ -269,7 +270,7 @@ def _explanations(servable: Servable, matrix: Matrix) -> Columns:
 
 def _opening(servable: Servable, coverage: float) -> bytes:
     """A prediction's JSON up to the list of predictions."""
-    openings = _OPENINGS.setdefault(servable, {})
+    openings = _OPENINGS.get(servable) or _OPENINGS.setdefault(servable, {})
     if coverage not in openings:
         openings[coverage] = to_json(_reading(servable, coverage))[:-1] + b',"predictions":'
     return openings[coverage]

@@ -47,7 +47,7 @@ class Judge:
     # Levels of lists and objects in a JSON body.
     depth: int = DEPTH
 
-    @property
+    @cached_property
     def labelled(self) -> bool:
         """Whether the request carries targets."""
         return issubclass(self.request, EvaluateRequest)

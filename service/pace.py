@@ -14,13 +14,11 @@ class Pace:
     def __init__(self) -> None:
         """Know nothing yet."""
         self._seconds = self._count = 0.0
-
-    @property
-    def each_s(self) -> float:
-        """The seconds for each; 0 before the first call."""
-        return self._seconds / self._count if self._count else 0.0
+        # The seconds for each; 0 before the first call.
+        self.each_s = 0.0
 
     def note(self, seconds: float, count: int) -> None:
         """Learn from a call of so many."""
         self._seconds = KEPT * self._seconds + seconds
         self._count = KEPT * self._count + count
+        self.each_s = self._seconds / self._count

@@ -77,7 +77,7 @@ def headers_of(scope: Any) -> Mapping[bytes, bytes]:
 async def body_of(
     headers: Mapping[bytes, bytes], receive: Receive, settings: Settings, bodies: Bodies
 ) -> bytes:
-    """The whole body of a request, inflated if it is gzip, of at most so many bytes, announced or not.
+    """The whole body of a request, inflated if it is gzip, of at most so many bytes, whatever it announced.
 
     It is one of the `bodies` that are held, until the caller has it resized to 0. Raises TooLarge before it
     has read more, Overloaded, SlowRequest, UnsupportedEncoding, MalformedBody if it is no gzip, and
@@ -85,7 +85,6 @@ async def body_of(
     """
     most, encoding = settings.max_body_bytes, headers.get(b"content-encoding")
     deflated = encoding is not None and _is_gzip(encoding)
-    bound(announced(headers) or 0, most)
     first = _at_once(receive)
     if first is not None and not first.get("more_body", False):
         body = _part(first)

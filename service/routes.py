@@ -26,7 +26,7 @@ from service.problems import Problem
 from service.registry import VERSION, Registry
 from service.requests import reader
 from service.spec import ModelSpec
-from service.telemetry import Headers, Telemetry
+from service.telemetry import Telemetry
 from service.workers import tell_others
 
 # A pattern and not int, which would take " 1", "+1" and "1.0" for version 1.
@@ -150,20 +150,17 @@ def _drawing(request: Request, spec: ModelSpec, version: int | str | None, file:
 
 @dataclass(frozen=True)
 class Shortcut:
-    """The template of a route, and what answers its requests: the body, and headers but for its length."""
+    """The template of a route, and what answers its requests."""
 
     path: str
-    respond: Callable[[Scope, Receive], Awaitable[tuple[bytes, Headers]]]
+    respond: Callable[[Scope, Receive], Awaitable[Answer]]
 
 
 def shortcuts(offered: Sequence[Action]) -> dict[str, Shortcut]:
     """The actions' own paths, which are their templates too."""
 
     def of(path: str, action: Action) -> Shortcut:
-        async def respond(scope: Scope, receive: Receive) -> tuple[bytes, Headers]:
-            return (await asked(action, scope, receive, None)).body, JSON_TYPE
-
-        return Shortcut(path, respond)
+        return Shortcut(path, lambda scope, receive: asked(action, scope, receive, None))
 
     paths = {f"/models/{action.judge.spec.name}/{action.name}": action for action in offered}
     return {path: of(path, action) for path, action in paths.items()}
@@ -190,7 +187,7 @@ class Shortcuts:
         # The log and the metrics know a request by its route.
         scope["route"], scope["app"] = shortcut, self.api
         try:
-            body, headers = await shortcut.respond(scope, receive)
+            answered = await shortcut.respond(scope, receive)
         except CallerGone:
             return  # nobody is there to be answered, and nothing is wrong with us
         except Overloaded as error:
@@ -200,9 +197,10 @@ class Shortcuts:
         except (Exception, asyncio.CancelledError) as error:
             await problems.unexpected(scope, error)(scope, receive, send)
         else:
-            headers = [*headers, (b"content-length", str(len(body)).encode())]
+            length = (b"content-length", str(len(answered.body)).encode())
+            headers = [*(answered.headers or JSON_TYPE), length]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
+            await send({"type": "http.response.body", "body": answered.body})
 
 
 def asked(

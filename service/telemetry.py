@@ -11,8 +11,9 @@ import time
 from collections import Counter as Tally
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
+from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -54,7 +55,7 @@ def logging_config(level: str) -> dict[str, Any]:
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 
 
-class Ended(NamedTuple):
+class Ended(Struct, frozen=True):
     """A request that has been answered, by what it is known, and when: in seconds since the epoch."""
 
     method: str
@@ -157,9 +158,9 @@ class Telemetry:
 def log_lines(ended: Sequence[Ended]) -> None:
     """Write a line for each request, all in one record: one each would cost as much as judging a row."""
     text = "\n".join(
-        f"{_second(int(at))},{int(at % 1 * 1000):03d} INFO {access.name}"
-        f" {method} {route} {status} {seconds * 1e3:.1f} ms {request_id}"
-        for method, route, status, seconds, request_id, at in ended
+        f"{_second(int(one.at))},{int(one.at % 1 * 1000):03d} INFO {access.name}"
+        f" {one.method} {one.route} {one.status} {one.seconds * 1e3:.1f} ms {one.request_id}"
+        for one in ended
     )
     # `access.info` would look for the line of code that calls it, which takes as long as all the rest.
     record = {"name": access.name, "levelno": logging.INFO, "levelname": "INFO", "msg": text}

@@ -234,7 +234,7 @@ def test_nothing_stands_before_the_routes_that_is_not_asked_for(tmp_path: Path) 
     """Without keys, rates and origins a request meets the limits, and then the shortcuts at once."""
     app = create_app(Settings())
 
-    assert isinstance(app._front.app.app, Shortcuts)
+    assert isinstance(app.app.app, Shortcuts)
 
 
 def test_a_header_holds_one_key() -> None:

@@ -21,7 +21,7 @@ from service.actions import Action
 from service.dialects.dialect import Dialect
 from service.dialects.forms import from_inputs, from_instances, named, one_of, parsed, refuse_options
 from service.dialects.tensorflow_serving.bodies import predictions
-from service.engine import Read
+from service.engine import Answer, Read
 from service.errors import MalformedBody
 from service.exchange import State, exchange
 from service.inference import Raw
@@ -30,10 +30,9 @@ from service.judge import Judge
 from service.openapi import CSV, JSON
 from service.problems import Problem
 from service.requests import headers_of, media_type
-from service.routes import JSON_TYPE, Shortcut, answering_head
+from service.routes import Shortcut, answering_head
 from service.spec import ModelSpec
 from service.table import read_csv
-from service.telemetry import Headers
 from service.tensors import from_columns
 
 # The second one is that of SageMaker's endpoints of several models, which call them by their archives.
@@ -94,7 +93,8 @@ def routes(predicts: Mapping[str, Action]) -> APIRouter:
         openapi_extra=_described([predict.judge.spec for predict in predicts.values()]),
     )
     async def invocations(request: Request) -> Response:
-        return Response(await invoke(asked, request.scope, request.receive, reader), media_type=JSON)
+        answered = await invoke(asked, request.scope, request.receive, reader)
+        return Response(answered.body, media_type=JSON)
 
     return answering_head(router)
 
@@ -103,17 +103,16 @@ def shortcuts(predicts: Mapping[str, Action]) -> dict[str, Shortcut]:
     """The path of invocations, whichever model they are for."""
     asked = _actions(predicts)
 
-    async def respond(scope: Scope, receive: Receive) -> tuple[bytes, Headers]:
-        return await invoke(asked, scope, receive, reader), JSON_TYPE
-
-    return {"/invocations": Shortcut("/invocations", respond)}
+    return {
+        "/invocations": Shortcut("/invocations", lambda scope, receive: invoke(asked, scope, receive, reader))
+    }
 
 
 def _actions(predicts: Mapping[str, Action]) -> dict[str, Action]:
     return {name: actions.raw(predict, "invocations") for name, predict in predicts.items()}
 
 
-async def invoke(asked: Mapping[str, Action], scope: Scope, receive: Receive, reader: Reader) -> bytes:
+async def invoke(asked: Mapping[str, Action], scope: Scope, receive: Receive, reader: Reader) -> Answer:
     """Answer by the model that the request, or else the setting, names, or by the only one.
 
     Raises ServiceError.
@@ -127,7 +126,7 @@ async def invoke(asked: Mapping[str, Action], scope: Scope, receive: Receive, re
         )
     state.registry.served(name)
     action = asked[name]
-    return (await exchange(action, scope, receive, None, partial(reader, action.judge))).body
+    return await exchange(action, scope, receive, None, partial(reader, action.judge))
 
 
 def _named(headers: Mapping[bytes, bytes]) -> str | None:

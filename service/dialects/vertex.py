@@ -40,8 +40,8 @@ def routes(settings: Settings, predicts: Mapping[str, Action]) -> APIRouter:
 
         @router.post(settings.aip_predict_route)
         async def predict(request: Request) -> Response:
-            body = await invoke(asked, request.scope, request.receive, reader)
-            return Response(body, media_type=JSON)
+            answered = await invoke(asked, request.scope, request.receive, reader)
+            return Response(answered.body, media_type=JSON)
 
     return answering_head(router)
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
+from msgspec.structs import replace
 from pydantic import BaseModel
 from pydantic_core import ValidationError
 from starlette.responses import Response
@@ -31,7 +32,7 @@ from service.dialects.open_inference.protocol import (
     Tensor,
 )
 from service.dialects.open_inference.request import MATRIX, Inference
-from service.engine import Read
+from service.engine import Answer, Read
 from service.errors import MalformedBody, ShuttingDown
 from service.exchange import State, exchange
 from service.extent import shallow
@@ -39,10 +40,9 @@ from service.judge import SMALL_BODY
 from service.limits import Stage
 from service.openapi import JSON
 from service.problems import Problem
-from service.requests import body_of, headers_of
+from service.requests import announced, body_of, bound, headers_of
 from service.routes import JSON_TYPE, Shortcut, Version, answering_head
 from service.spec import ModelSpec
-from service.telemetry import Headers
 
 BINARY = "application/octet-stream"
 BINARY_TYPE = ((b"content-type", BINARY.encode()),)
@@ -94,7 +94,9 @@ def _add_server(router: APIRouter) -> None:
     )
     async def index(request: Request) -> list[Indexed]:
         state = _state(request)
-        body = await body_of(headers_of(request.scope), request.receive, state.settings, state.bodies)
+        headers = headers_of(request.scope)
+        bound(announced(headers) or 0, state.settings.max_body_bytes)
+        body = await body_of(headers, request.receive, state.settings, state.bodies)
         state.bodies.resize(len(body), 0)
         malformed = MalformedBody('The body is not an object {"ready": true or false}.')
         if len(body) > SMALL_BODY:
@@ -183,16 +185,14 @@ def _add_infer(router: APIRouter, infers: Mapping[str, Action]) -> None:
 
 async def _infer(infers: Mapping[str, Action], request: Request, model: str, version: int | None) -> Response:
     _state(request).registry.served(model)
-    body, headers = await _answer(infers[model], request.scope, request.receive, version)
-    response = Response(body)
-    response.raw_headers.extend(headers)
+    answered = await _answer(infers[model], request.scope, request.receive, version)
+    response = Response(answered.body)
+    response.raw_headers.extend(answered.headers or JSON_TYPE)
     return response
 
 
-async def _answer(
-    action: Action, scope: Scope, receive: Receive, version: int | None
-) -> tuple[bytes, Headers]:
-    """The body of an answer, and headers that say what it is."""
+async def _answer(action: Action, scope: Scope, receive: Receive, version: int | None) -> Answer:
+    """The answer, with headers that say how much of it is JSON if not all is."""
     asked: list[Inference] = []
 
     def reading(headers: Mapping[bytes, bytes]) -> Read:
@@ -201,17 +201,18 @@ async def _answer(
 
     answered = await exchange(action, scope, receive, version, reading)
     size = asked[0].json_size
-    return answered.body, JSON_TYPE if size is None else (*BINARY_TYPE, (HEADER, str(size).encode()))
+    if size is None:
+        return answered
+    return replace(answered, headers=(*BINARY_TYPE, (HEADER, str(size).encode())))
 
 
 def shortcuts(predicts: Mapping[str, Action]) -> dict[str, Shortcut]:
     """The paths by which the answering version is asked."""
 
     def of(action: Action) -> Shortcut:
-        async def respond(scope: Scope, receive: Receive) -> tuple[bytes, Headers]:
-            return await _answer(action, scope, receive, None)
-
-        return Shortcut("/v2/models/{model}/infer", respond)
+        return Shortcut(
+            "/v2/models/{model}/infer", lambda scope, receive: _answer(action, scope, receive, None)
+        )
 
     return {f"/v2/models/{name}/infer": of(raw(action, "infer")) for name, action in predicts.items()}
 

@@ -20,6 +20,7 @@ from service.actions import Action
 from service.dialects.dialect import Dialect
 from service.dialects.tensorflow_serving.bodies import classes, read_examples, read_predict, values
 from service.dialects.tensorflow_serving.descriptions import metadata, status
+from service.engine import Answer
 from service.errors import MalformedBody
 from service.exchange import exchange
 from service.instances import Asked
@@ -27,10 +28,9 @@ from service.judge import Judge
 from service.openapi import JSON
 from service.problems import Problem
 from service.registry import Registry
-from service.routes import JSON_TYPE, Label, Shortcut, Version, answering_head
+from service.routes import Label, Shortcut, Version, answering_head
 from service.spec import ModelSpec
 from service.tasks import Binary, Multiclass, Regression, Task
-from service.telemetry import Headers
 
 
 class Refusal(BaseModel):
@@ -122,10 +122,10 @@ def shortcuts(predicts: Mapping[str, Action]) -> dict[str, Shortcut]:
     """The paths by which the answering version is asked."""
 
     def of(verb: Verb, action: Action) -> Shortcut:
-        async def respond(scope: Scope, receive: Receive) -> tuple[bytes, Headers]:
-            return await _answer(verb, action, scope, receive, None), JSON_TYPE
-
-        return Shortcut(f"/v1/models/{{model}}:{verb.name}", respond)
+        return Shortcut(
+            f"/v1/models/{{model}}:{verb.name}",
+            lambda scope, receive: _answer(verb, action, scope, receive, None),
+        )
 
     return {
         f"/v1/models/{name}:{verb.name}": of(verb, action)
@@ -172,8 +172,8 @@ async def _asked(
 ) -> Response:
     _refuse_verb(model)
     request.app.state.registry.served(model)  # who asks for another one is told the names of these
-    body = await _answer(verb, asked[model], request.scope, request.receive, version)
-    return Response(body, media_type=JSON)
+    answered = await _answer(verb, asked[model], request.scope, request.receive, version)
+    return Response(answered.body, media_type=JSON)
 
 
 def _refuse_verb(model: str) -> None:
@@ -184,11 +184,11 @@ def _refuse_verb(model: str) -> None:
 
 async def _answer(
     verb: Verb, action: Action, scope: Scope, receive: Receive, version: int | str | None
-) -> bytes:
+) -> Answer:
     if not _answers(verb, action.judge.spec):
         raise MalformedBody(f"This model does not {verb.name}; ask it for :predict.")
     read = partial(verb.read, action.judge)
-    return (await exchange(action, scope, receive, version, lambda _: read)).body
+    return await exchange(action, scope, receive, version, lambda _: read)
 
 
 def _answers(verb: Verb, spec: ModelSpec) -> bool:
