@@ -79,9 +79,9 @@ class Wire(asyncio.Transport):
 class Crowd:
     """Clients of one service, who ask all at once, and again when all are answered."""
 
-    def __init__(self, body: bytes, path: str) -> None:
-        """Ask with this body."""
-        self._request = HEAD.format(path, len(body)).encode() + body
+    def __init__(self, model: str, body: bytes) -> None:
+        """Ask for predictions of this model with this body."""
+        self._request = HEAD.format(model, len(body)).encode() + body
         self._clients: list[Any] = []
         self._left = 0
         self._whole = asyncio.Event()
@@ -165,12 +165,12 @@ async def measured(asked: argparse.Namespace) -> dict[str, Any]:
     os.sched_setaffinity(0, {0})
     # Every request is logged, as shipped.
     log = logging.getLogger("service.access")
-    log.addHandler(logging.StreamHandler(open(os.devnull, "w", encoding="utf-8")))  # noqa: SIM115 - to the end
+    log.addHandler(logging.FileHandler(os.devnull))
     log.setLevel(logging.INFO)
     body = json.dumps({"instances": instances_of(MODELS[asked.model], 1)}).encode()
     trees = {"here": Path.cwd(), "there": asked.against.resolve()}
     (clients,) = asked.clients
-    crowds = {name: Crowd(body, asked.model) for name in trees}
+    crowds = {name: Crowd(asked.model, body) for name in trees}
     for name in sorted(trees, reverse=asked.order == "there"):
         await crowds[name].build(trees[name], clients)
     gc.collect()

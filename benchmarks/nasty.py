@@ -174,15 +174,20 @@ def memory_mb(pid: int, what: str) -> float:
     return int(status.partition(f"{what}:")[2].split()[0]) * 1024 / 1e6
 
 
-def main() -> None:
-    """Attack a service that runs, print."""
+def target(document: str | None) -> argparse.Namespace:
+    """Which service is attacked, of the command whose docstring this is: `port`, `pid` and `path`."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=document, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--pid", type=int, required=True, help="of the service")
     parser.add_argument("--path", default="/models/and_gate/predict")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Attack a service that runs, print."""
+    arguments = target(__doc__)
     os.environ.setdefault("PORT", str(arguments.port))
     print(json.dumps(measure(arguments.port, arguments.pid, arguments.path, Settings()), indent=2))
 

@@ -6,7 +6,6 @@ Half a minute, twice: as long as the service waits for a body. Ends with 1 if th
 MAX_HELD_BYTES and what the service takes beside it. Knows HTTP/1.1 and Linux's /proc.
 """
 
-import argparse
 import json
 import socket
 from collections import Counter
@@ -14,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from benchmarks.nasty import head, memory_mb, status
+from benchmarks.nasty import head, memory_mb, status, target
 from service.settings import Settings
 
 CLIENTS = 50
@@ -52,13 +51,7 @@ def _stalled(port: int, path: str, size: int) -> int | None:
 
 def main() -> None:
     """Attack a service that runs, print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--pid", type=int, required=True, help="of the service")
-    parser.add_argument("--path", default="/models/and_gate/predict")
-    asked = parser.parse_args()
+    asked = target(__doc__)
     found = measure(asked.port, asked.pid, asked.path, Settings(_cli_parse_args=[]))
     print(json.dumps(found, indent=1))
     if found["failures"]:
