@@ -3,17 +3,27 @@
 Knows wrk and numbers; knows nothing of what is being measured.
 """
 
+import math
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+from numpy.typing import NDArray
+
 SCRIPT = Path(__file__).with_name("load.lua")
 # No answer within this is broken off, and counted as an error.
 PATIENCE_S = 60
+# Of a load's turn; half of it for what is still to be answered when the sending ends.
+TURN_S = 0.5
+# Until all have started.
+BEGIN_S = 1.0
 
 Check = Callable[[bytes], None]
 
@@ -39,9 +49,42 @@ class Result:
     statuses: dict[str, int]
     broken: int
 
+    @property
+    def refused(self) -> int:
+        """The requests that had another answer than 200, or none."""
+        return self.broken + sum(self.statuses.values()) - self.statuses.get("200", 0)
+
 
 def run(load: Load, connections: int, seconds: int, core: int) -> Result:
     """Post from `connections` clients, each as soon as it has its answer. Raises AssertionError."""
+    return parsed(_wrk(load, connections, seconds, core, {}))
+
+
+def run_in_turns(
+    loads: Sequence[tuple[Load, int]], rounds: int, core: int
+) -> list[tuple[Result, NDArray[np.float64]]]:
+    """Post each load from so many clients, one load after the other, `rounds` times.
+
+    A turn sends for TURN_S / 2, and lasts until it is answered. Returns a result for each load, whose
+    `per_second` means nothing, and the requests per second of each turn, (rounds). Raises SystemExit if the
+    last answer of a turn came in the next load's, AssertionError at a wrong answer.
+    """
+    began, seconds = time.monotonic() + BEGIN_S, rounds * len(loads) * TURN_S
+    turns = {"TURN": str(TURN_S), "BEGIN": str(began), "PLACES": str(len(loads))}
+
+    def shown(place: int) -> str:
+        load, connections = loads[place]
+        # Ends in the pause behind the last turn.
+        lasts = math.ceil(BEGIN_S + seconds + 1)
+        return _wrk(load, connections, lasts, core, turns | {"PLACE": str(place), "ROUNDS": str(rounds)})
+
+    with ThreadPoolExecutor(len(loads)) as pool:
+        found = list(pool.map(shown, range(len(loads))))
+    return [(parsed(one), rates(one, rounds)) for one in found]
+
+
+def _wrk(load: Load, connections: int, seconds: int, core: int, turns: Mapping[str, str]) -> str:
+    """Run wrk, check the answers that it kept, and return what it printed."""
     if not shutil.which("wrk"):
         raise SystemExit("wrk is not installed: apt-get install wrk")
     with TemporaryDirectory() as folder:
@@ -50,11 +93,11 @@ def run(load: Load, connections: int, seconds: int, core: int) -> Result:
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={PATIENCE_S}s"]
         shown = subprocess.run(
             ["taskset", "-c", str(core), *command, "--script", str(SCRIPT), load.url],
-            env=os.environ | {"BODY": str(body), "MEDIA": load.media, "ANSWERS": str(answers)},
+            env={**os.environ, "BODY": str(body), "MEDIA": load.media, "ANSWERS": str(answers), **turns},
             capture_output=True, text=True, check=True,
         ).stdout  # fmt: skip
         check_answers(answers.read_bytes(), load.check)
-    return parsed(shown)
+    return shown
 
 
 def check_answers(answers: bytes, check: Check) -> None:
@@ -77,6 +120,19 @@ def parsed(shown: str) -> Result:
         p50=figures["p50"], p99=figures["p99"], p99_9=figures["p99.9"],
         statuses=statuses, broken=int(figures["broken"]),
     )  # fmt: skip
+
+
+def rates(shown: str, rounds: int) -> NDArray[np.float64]:
+    """Read the requests per second of each turn, (rounds). Raises SystemExit if turns met one another."""
+    lines = [line.split() for line in shown.splitlines()]
+    turns = {int(words[1]): float(words[2]) / float(words[3]) for words in lines if words[:1] == ["turn"]}
+    late = next(int(words[1]) for words in lines if words[:1] == ["late"])
+    if late or sorted(turns) != list(range(rounds)):
+        raise SystemExit(
+            f"{late} answers came after their turn of {TURN_S:g} s, and {len(turns)} of {rounds} turns were"
+            " answered: take fewer rows or clients"
+        )
+    return np.array([turns[number] for number in range(rounds)])
 
 
 def _number(text: str) -> bool:

@@ -1,100 +1,176 @@
-"""Compares this checkout's service with another's, in turns so short that both meet the same machine.
+"""Compares this checkout's service with another's or with the floor, in turns of a quarter of a second.
 
-    scripts/bench --pairs ../before                                                    two minutes
-    scripts/bench --pairs ../before --model wine_grade --rows 100 --connections 16 64
+    scripts/bench --pairs ../before                                                     two minutes
+    scripts/bench --pairs floor --models all --connections 1 64 256                     twenty minutes
+    scripts/bench --pairs ../before --models wine_grade --rows 100 --connections 16 64
 
-On a machine that others share, minutes differ by a third and quarters of a second by a few per cent: what
-is compared is each turn with the one beside it. Two processes of the same code differ by up to 4 %, by where
-their memory happens to lie, so that both are started several times. Prints, of each start, the median of the
-turns' ratios with its 95 % interval (bootstrap), and the median of all. The servers have one core, the
-clients, asyncio's, the other.
+On a machine that others share, minutes differ by a third and quarters of a second by a few per cent: compared
+is each turn with the one beside it, of the other server and of the same server with fewer clients. Two
+processes of the same code differ by up to 4 %, by where their memory happens to lie, so that both are started
+several times. Prints, of each start, the medians of the turns' ratios with their 95 % intervals (bootstrap),
+and at the end the medians of the starts. The servers have one core, wrk the other; every answer is checked.
 """
 
 import argparse
-import asyncio
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import numpy as np
-import uvloop
 from numpy.typing import NDArray
 
-from benchmarks.compare import checkout
+from benchmarks.compare import BEFORE, FLOOR, PORTS, SERVICE, Case, checkout, expected_of, load_of
 from benchmarks.interval import interval
-from benchmarks.openloop import Crowd
-from benchmarks.overload import request
+from benchmarks.load import Result, run_in_turns
 from benchmarks.process import Server
 from service.models import MODELS
 
-PORTS = (9160, 9161)
-TURN_S = 0.25
-WARM_S = 0.5
-# No answer of a fair comparison is late.
-DEADLINE_S = 60
+SERVER_CORE, LOAD_CORE = 0, 1
+HEAD = ("model", "clients", "req/s", "of the other", "of fewer clients", "p50 ms", "above the other",
+        "p99, of the other's", "not 200")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one start of a server gave with so many clients: wrk's result, and requests per second by turn."""
+
+    result: Result
+    rates: NDArray[np.float64]
 
 
 def main() -> None:
     """Start both, measure in turns, print."""
+    asked = _arguments()
+    asked.output.mkdir(parents=True, exist_ok=True)
+    models = list(MODELS) if asked.models == ["all"] else asked.models
+    lines = []
+    for model in models:
+        starts = []
+        for start in range(asked.starts):
+            found = _start(model, start, asked)
+            starts.append(rows := _compared(model, asked.connections, *found))
+            for row in rows:
+                print(f"{start + 1}: {_worded(row)}", flush=True)
+        lines += [_worded(_middle(rows)) for rows in zip(*starts, strict=True)]
+    text = "\n".join(["| " + " | ".join(HEAD) + " |", "|---" * len(HEAD) + "|", *lines, ""])
+    (asked.output / "pairs.md").write_text(text, encoding="utf-8")
+    print(f"\n{text}", end="")
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("against", type=checkout, metavar="TREE", help="another checkout")
-    parser.add_argument("--model", choices=MODELS, default="wine_grade")
+    parser.add_argument("against", type=_other, metavar="TREE", help="another checkout, or `floor`")
+    parser.add_argument(
+        "--models", nargs="+", default=["wine_grade"], choices=[*MODELS, "all"], metavar="MODEL"
+    )
     parser.add_argument("--rows", type=int, default=1, help="of one request")
     parser.add_argument("--connections", nargs="+", type=int, default=[1, 64], help="clients at a time")
-    parser.add_argument("--turns", type=int, default=30, help="of each, at each number of clients")
+    parser.add_argument("--turns", type=int, default=20, help="of each server with each number of clients")
     parser.add_argument("--starts", type=int, default=3, help="of both servers")
-    parser.add_argument("--output", type=Path, default=Path("runs/bench"), help="folder of the servers' logs")
-    asked = parser.parse_args()
-    asked.output.mkdir(parents=True, exist_ok=True)
-    os.sched_setaffinity(0, {1})
-    found: dict[int, list[NDArray[np.float64]]] = {clients: [] for clients in asked.connections}
-    for start in range(asked.starts):
+    parser.add_argument("--output", type=Path, default=Path("runs/bench"), help="folder of table and logs")
+    return parser.parse_args()
+
+
+def _other(text: str) -> Path | None:
+    """None for the floor."""
+    return None if text == FLOOR else checkout(text)
+
+
+def _start(model: str, start: int, asked: argparse.Namespace) -> tuple[list[Measured], list[Measured]]:
+    """What the service and the other gave with each number of clients, in one start of both."""
+    other = BEFORE if asked.against else FLOOR
+    trees = {SERVICE: Path(), other: asked.against}
+    expected = expected_of(MODELS[model], asked.rows)
+    with ExitStack() as stack:
         # Whoever is started first has other memory.
-        trees = [Path(), asked.against] if start % 2 == 0 else [asked.against, Path()]
-        with ExitStack() as stack:
-            for tree, port in zip(trees, PORTS, strict=True):
-                stack.enter_context(_server(tree, port, asked.model, asked.output))
-            ports = PORTS if start % 2 == 0 else PORTS[::-1]
-            for clients in asked.connections:
-                crowds = [
-                    Crowd(port, request(asked.model, asked.rows, DEADLINE_S), clients) for port in ports
-                ]
-                with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                    seconds = runner.run(_turns(crowds, clients, asked.turns))
-                found[clients].append(ratios := seconds[:, 1] / seconds[:, 0])
-                low, high = interval(ratios)
-                print(
-                    f"{asked.model}, {asked.rows:,} rows, {clients} clients, start {start + 1}:"
-                    f" {np.median(ratios):.3f} times as fast ({low:.3f} to {high:.3f}),"
-                    f" {np.median(seconds[:, 0]) * 1e6:,.0f} us a request",
-                    flush=True,
-                )
-    for clients, starts in found.items():
-        every = np.median([np.median(one) for one in starts])
-        print(f"{clients} clients, all starts: {every:.3f} times as fast")
+        for name in list(trees)[:: 1 if start % 2 == 0 else -1]:
+            stack.enter_context(_server(name, trees[name], model, asked.output))
+        loads = [
+            (load_of(Case(model, asked.rows, clients), name, expected), clients)
+            for clients in asked.connections
+            for name in trees
+        ]
+        # In the first turn all is cold.
+        found = run_in_turns(loads, asked.turns + 1, LOAD_CORE)
+    measured = [Measured(result, rates[1:]) for result, rates in found]
+    return measured[::2], measured[1::2]
 
 
-def _server(tree: Path, port: int, model: str, output: Path) -> Server:
-    module = ["service", "--port", str(port), "--models", model]
-    return Server(module, f"http://127.0.0.1:{port}/health/ready", [0], {}, output / f"{port}.log", tree)
+def _server(name: str, tree: Path | None, model: str, output: Path) -> Server:
+    home, log = f"http://127.0.0.1:{PORTS[name]}", output / f"{name}.log"
+    port = ["--port", str(PORTS[name])]
+    if name == FLOOR:
+        module = ["uvicorn", "benchmarks.floor:app", *port, "--no-access-log", "--log-level", "warning"]
+        return Server(module, home, [SERVER_CORE], {}, log)
+    module = ["service", *port, "--models", model]
+    return Server(module, f"{home}/health/ready", [SERVER_CORE], {}, log, tree)
 
 
-async def _turns(crowds: Sequence[Crowd], clients: int, turns: int) -> NDArray[np.float64]:
-    """The seconds that each request took of its server in each turn, (turns, servers)."""
-    for crowd in crowds:
-        await crowd.closed(clients, WARM_S)
-    seconds = np.empty((turns, len(crowds)))
-    for turn in range(turns):
-        places = range(len(crowds)) if turn % 2 == 0 else reversed(range(len(crowds)))
-        for place in places:
-            shots = await crowds[place].closed(clients, TURN_S)
-            if not (shots.statuses == 200).all():
-                raise SystemExit("a request was not answered with 200: see the servers' logs")
-            seconds[turn, place] = (max(shots.done) - shots.dues.min()) / len(shots.statuses)
-    return seconds
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: of the ratios the median with its interval."""
+
+    model: str
+    clients: int
+    per_second: float
+    of_other: tuple[float, float, float]
+    of_fewer: tuple[float, float, float] | None
+    p50: float
+    above: float
+    p99_of_other: float
+    refused: int
+
+
+def _compared(
+    model: str, connections: Sequence[int], ours: Sequence[Measured], others: Sequence[Measured]
+) -> list[Row]:
+    """Return a row for each number of clients, `ours` and `others` in their order."""
+    return [
+        Row(
+            model, clients, float(np.median(mine.rates)), _ratio(mine, theirs),
+            _ratio(mine, ours[place - 1]) if place else None, mine.result.p50,
+            mine.result.p50 - theirs.result.p50, mine.result.p99 / theirs.result.p99,
+            mine.result.refused + theirs.result.refused,
+        )
+        for place, (clients, mine, theirs) in enumerate(zip(connections, ours, others, strict=True))
+    ]  # fmt: skip
+
+
+def _ratio(one: Measured, other: Measured) -> tuple[float, float, float]:
+    ratios = one.rates / other.rates
+    return (float(np.median(ratios)), *interval(ratios))
+
+
+def _middle(rows: Sequence[Row]) -> Row:
+    """Return the medians of several starts; of ratios the lowest and the highest start, for an interval."""
+    first = rows[0]
+    return Row(
+        first.model, first.clients, median(row.per_second for row in rows),
+        _starts([row.of_other[0] for row in rows]),
+        _starts([row.of_fewer[0] for row in rows if row.of_fewer]) if first.of_fewer else None,
+        median(row.p50 for row in rows), median(row.above for row in rows),
+        median(row.p99_of_other for row in rows), sum(row.refused for row in rows),
+    )  # fmt: skip
+
+
+def _starts(ratios: Sequence[float]) -> tuple[float, float, float]:
+    return median(ratios), min(ratios), max(ratios)
+
+
+def _worded(row: Row) -> str:
+    cells = (
+        row.model, str(row.clients), f"{row.per_second:,.0f}", _spread(row.of_other), _spread(row.of_fewer),
+        f"{row.p50:.2f}", f"{row.above:.2f}", f"{row.p99_of_other:.1f}", str(row.refused),
+    )  # fmt: skip
+    return "| " + " | ".join(cells) + " |"
+
+
+def _spread(ratio: tuple[float, float, float] | None) -> str:
+    return f"{ratio[0]:.3f} ({ratio[1]:.3f} to {ratio[2]:.3f})" if ratio else ""
 
 
 if __name__ == "__main__":

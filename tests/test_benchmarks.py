@@ -9,6 +9,7 @@ from threading import Thread
 import pytest
 
 from benchmarks import overload
+from benchmarks.load import rates
 from benchmarks.process import Server
 
 
@@ -53,3 +54,20 @@ def test_overload_without_a_turn_is_refused(
         overload.main()
 
     assert "argument --turns: invalid positive value" in capsys.readouterr().err
+
+
+def test_a_turn_counts_what_was_answered_until_its_last_answer() -> None:
+    shown = "status 200 300\nturn 1 100 0.2\nturn 0 200 0.25\nlate 0\n"
+
+    assert rates(shown, 2).tolist() == [800, 500]
+
+
+@pytest.mark.parametrize(
+    "shown",
+    ["turn 0 200 0.25\nturn 1 100 0.2\nlate 3\n", "turn 0 200 0.25\nlate 0\n"],
+    ids=["late", "unanswered"],
+)
+def test_turns_that_meet_one_another_are_no_figure(shown: str) -> None:
+    """What one server still computes would be counted as the other's slowness."""
+    with pytest.raises(SystemExit, match="take fewer rows or clients"):
+        rates(shown, 2)
