@@ -210,9 +210,17 @@ def media_type(headers: Mapping[bytes, bytes]) -> str:
 
 @lru_cache(maxsize=64)
 def content_type(header: bytes) -> tuple[str, str]:
-    """The media type and the charset in lower case; other parameters mean nothing here."""
+    """The media type and the charset in lower case; other parameters mean nothing here.
+
+    A charset that is written as RFC 2231 has it, encoded or in parts, is none that anybody knows: "".
+    """
     message = Message()
     message["content-type"] = header.decode("latin-1")
     # Without a header the standard library would assume text/plain.
     media = message.get_content_type() if header else ""
-    return media, str(message.get_content_charset("utf-8"))
+    try:
+        charset = message.get_param("charset", "utf-8")
+    except ValueError:
+        # Of parts with numbers that int() refuses.
+        return media, ""
+    return media, charset.lower() if isinstance(charset, str) else ""

@@ -6,7 +6,7 @@ stand as its code, which JSON rows do not let it, that is said. Knows numpy; kno
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from heapq import merge
@@ -108,12 +108,17 @@ def from_columns(
 
     Raises InvalidRows with the pointers, MalformedBody if columns differ in length, TooLarge.
     """
-    # Told as of a row with these fields: undeclared ones by their place, missing ones by name.
-    told = row_violations(spec, {name: spec.example.get(name) for name in columns}, row)
-    refuse([replace(one, pointer=row) if listed else one for one in told])
+    refuse_names(spec, columns, row, listed)
     if len({len(column) for column in columns.values()}) != 1:
         raise MalformedBody("The columns differ in length; send a value for each row in each of them.")
     return Instances(_judged(spec, [columns[feature.name] for feature in spec.features], pointer))
+
+
+def refuse_names(spec: ModelSpec, names: Iterable[str], row: str, listed: bool) -> None:
+    """Raise InvalidRows unless these are the names of the features, in any order, as `from_columns` does."""
+    # Told as of a row with these fields: undeclared ones by their place, missing ones by name.
+    told = row_violations(spec, {name: spec.example.get(name) for name in names}, row)
+    refuse([replace(one, pointer=row) if listed else one for one in told])
 
 
 def _judged(spec: ModelSpec, columns: Sequence[Column], pointer: Pointer) -> Matrix:

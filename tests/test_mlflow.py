@@ -222,12 +222,23 @@ class TestRefusals:
         assert MARKER not in response.text
 
     @pytest.mark.parametrize(
-        "media", ["text/plain", "", "application/json; charset=latin-1", "application/x-www-form-urlencoded"]
+        "media",
+        [
+            b"text/plain",
+            b"",
+            b"application/json; charset=latin-1",
+            b"application/json; charset=\xff",
+            b"application/json; charset*=%00''utf-8",
+            b"application/x-www-form-urlencoded",
+        ],
     )
-    async def test_another_media_type_is_not_read(self, client: httpx.AsyncClient, media: str) -> None:
+    async def test_another_media_type_is_not_read(self, client: httpx.AsyncClient, media: bytes) -> None:
         """JSON and CSV in UTF-8 are."""
         response = await client.post(
-            "/invocations", content=json.dumps(ONE), headers={**GATE, "content-type": media}
+            "/invocations",
+            content=json.dumps(ONE),
+            headers={name.encode(): value.encode() for name, value in GATE.items()}
+            | {b"content-type": media},
         )
 
         refused(response, 415, "BAD_REQUEST")

@@ -203,6 +203,9 @@ async def test_an_undefined_field_of_the_envelope_is_refused(
         "application/xml",
         "",
         "application/json; charset=latin-1",
+        "application/json; charset*=%00''utf-8",
+        "application/json; charset*=rot13''utf-8",
+        f"application/json; charset*{'9' * 5000}=utf-8",
         "multipart/form-data",
     ],
 )

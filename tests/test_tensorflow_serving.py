@@ -84,6 +84,18 @@ class TestPredict:
 
             assert response.json() == {"predictions": [{"probability": 0.5, "distance_percentile": 50.0}]}
 
+    @pytest.mark.parametrize(
+        ("version", "status"), [("01", 200), ("2", 404), ("abc", 400), ("9" * 5000, 400), ("1.0", 400)]
+    )
+    async def test_a_version_is_digits(self, client: httpx.AsyncClient, version: str, status: int) -> None:
+        """With zeros before them, if somebody writes them; of anything else it is no path of the API."""
+        path = f"/v1/models/and_gate/versions/{version}"
+        said = await client.get(path)
+        answer = await client.post(f"{path}:predict", json={"instances": [[1, 1]]})
+
+        assert (said.status_code, answer.status_code) == (status, status)
+        assert status != 400 or "Malformed request" in answer.json()["error"]
+
     async def test_the_version_that_is_named_answers(self) -> None:
         """And not the newest one."""
         registry = Registry(MODELS)
@@ -196,6 +208,25 @@ class TestClassifyAndRegress:
         answer = (await client.post("/v1/models/wine_quality:regress", json=body)).json()
 
         assert answer == {"results": outputs(spec, codes(spec))["quality"] * 2}
+
+    async def test_what_is_wrong_in_the_context_is_told_once_and_there(
+        self, client: httpx.AsyncClient
+    ) -> None:
+        """And what is wrong in an example at its place."""
+        body = {"context": {"x1": 7}, "examples": [{"x2": 1}, {"x2": 7}, {"x2": 1}]}
+        text = refused(await client.post("/v1/models/and_gate:classify", json=body))
+
+        assert text.splitlines() == [
+            "#/context/x1: x1 is outside the physical range; give a whole number from 0 to 1.",
+            "#/examples/1/x2: x2 is outside the physical range; give a whole number from 0 to 1.",
+        ]
+
+    async def test_a_context_is_not_copied_beyond_the_declaration(self, client: httpx.AsyncClient) -> None:
+        """Each example would get a copy of all its fields."""
+        body = {"context": dict.fromkeys("abc", 1), "examples": [{"x2": 1}]}
+        text = refused(await client.post("/v1/models/and_gate:classify", json=body))
+
+        assert "more fields than the declaration" in text
 
     @pytest.mark.parametrize(
         ("path", "why"),

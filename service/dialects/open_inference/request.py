@@ -4,7 +4,7 @@ JSON alone, JSON with the bytes of tensors behind it, or the bytes of one tensor
 header Inference-Header-Content-Length says. Knows no HTTP library.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,15 +15,16 @@ from pydantic_core import from_json, to_json
 
 from service.dialects.open_inference import tensors
 from service.dialects.open_inference.protocol import InferRequest, Input, Parameters
-from service.errors import MalformedBody
+from service.errors import MalformedBody, Violation
 from service.extent import narrow
+from service.features import Feature
 from service.inference import Raw
 from service.instances import Asked, Instances
-from service.judge import Judge
+from service.judge import Judge, refuse
 from service.registry import Servable
 from service.spec import ModelSpec
 from service.tasks import Outputs
-from service.tensors import Pointer, from_columns, from_matrix
+from service.tensors import Pointer, from_columns, from_matrix, refuse_names
 
 # The graph's own input, a matrix of codes.
 MATRIX = "x"
@@ -42,6 +43,7 @@ class Inference:
     def __init__(self, judge: Judge, header: bytes | None) -> None:
         """Judged by `judge`; `header` is the value of Inference-Header-Content-Length, None without one."""
         self._judge, self._spec = judge, judge.spec
+        self._named = {feature.name: feature for feature in judge.spec.features}
         self._header = header.strip() if header is not None else None
         self._id: str | None = None
         # The outputs that are asked for, and whether as bytes.
@@ -104,9 +106,10 @@ class Inference:
         if MATRIX in names and len(names) > 1:
             raise MalformedBody(f"Send either `{MATRIX}` alone, or a tensor for each feature.")
         # Before their bytes are read.
+        self._refuse_undeclared(names)
         for place, one in enumerate(inputs):
             with _at(place):
-                _check(one)
+                _check(one, self._named)
         arrays = list(_arrays(inputs, body, start))
         flat = [one.data is not None and not tensors.is_nested(one.data) for one in inputs]
         if names == [MATRIX]:
@@ -120,6 +123,16 @@ class Inference:
             self._spec, columns, lambda row, name: f"#/inputs/{names.index(name)}/data/{row}{ends[name]}",
             "#/inputs", listed=True,
         )  # fmt: skip
+
+    def _refuse_undeclared(self, names: Sequence[str]) -> None:
+        """Raise InvalidRows if an input has a name that is neither `x` nor a feature's."""
+        if {MATRIX, *self._named} >= set(names):
+            return
+        if len(names) > 1:
+            refuse_names(self._spec, names, "#/inputs", listed=True)
+        known = ", ".join(self._named)
+        told = f"The input is not declared; send `{MATRIX}`, (rows, {len(self._named)}), or all of {known}."
+        refuse([Violation("#/inputs/0", told, "unknown_field")])
 
     def word(self, servable: Servable, outputs: Outputs) -> bytes:
         """The answer of this version: JSON, and behind it the bytes of outputs that are asked for so."""
@@ -140,7 +153,7 @@ class Inference:
         return b"".join([text, *tail])
 
 
-def _check(one: Input) -> None:
+def _check(one: Input, named: Mapping[str, Feature]) -> None:
     """Raise MalformedBody where an input cannot be what its name says, or says twice where its values are."""
     size = one.parameters.get(SIZE)
     if one.datatype not in tensors.DTYPES and one.datatype != tensors.BYTES:
@@ -148,6 +161,8 @@ def _check(one: Input) -> None:
         raise MalformedBody(f"The datatype of an input is none of {known}.")
     if one.name == MATRIX and one.datatype in ("BOOL", tensors.BYTES):
         raise MalformedBody("The tensor is not of numbers; send float32, float64 or whole numbers.")
+    if one.datatype == tensors.BYTES and not named[one.name].levels:
+        raise MalformedBody("The feature has no levels, which are what texts name; send numbers, or BOOL.")
     if one.name != MATRIX and one.shape[1:] not in ([], [1]):
         raise MalformedBody("The tensor of a feature has not the shape (rows) or (rows, 1).")
     if size is not None and (type(size) is not int or size < 0):

@@ -1,6 +1,7 @@
 """What TensorFlow Serving's requests hold, and how its answers word the graph's outputs. Knows no HTTP."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,10 @@ from numpy.typing import NDArray
 from pydantic_core import to_json
 
 from service.dialects.forms import filled, from_inputs, from_instances, named, one_of, parsed
-from service.errors import MalformedBody
+from service.errors import InvalidRows, MalformedBody, Violation
 from service.inference import Raw
 from service.instances import Asked
-from service.judge import Judge
+from service.judge import Judge, refusal
 from service.registry import Servable
 from service.spec import ModelSpec
 from service.tasks import Binary, Outputs
@@ -46,7 +47,18 @@ def read_examples(word: Callable[[Servable, Outputs], bytes], judge: Judge, body
         raise MalformedBody(EXAMPLES)
     if any(context.keys() & one.keys() for one in examples):
         raise MalformedBody("A feature stands both in `context` and in an example; give it in one of them.")
-    return named(judge, [context | one for one in examples], "examples"), Raw(word)
+    try:
+        return named(judge, [context | one for one in examples], "examples"), Raw(word)
+    except InvalidRows as error:
+        violations = _in_context(error.violations, context)
+    raise InvalidRows(refusal(violations), violations)
+
+
+def _in_context(violations: Iterable[Violation], context: Mapping[str, Any]) -> list[Violation]:
+    """The same, but that what `context` is wrong in is told once, and there."""
+    names = ((one, one.pointer.rpartition("/")[2]) for one in violations)
+    told = (replace(one, pointer=f"#/context/{name}") if name in context else one for one, name in names)
+    return list(dict.fromkeys(told))
 
 
 def _check_signature(document: Mapping[str, Any]) -> None:

@@ -7,9 +7,9 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
 from starlette.responses import Response
@@ -28,7 +28,7 @@ from service.judge import Judge
 from service.openapi import JSON
 from service.problems import Problem
 from service.registry import Registry
-from service.routes import Label, Shortcut, Version, answering_head
+from service.routes import Label, Shortcut, answering_head
 from service.spec import ModelSpec
 from service.tasks import Binary, Multiclass, Regression, Task
 
@@ -56,6 +56,8 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 Description = Callable[[Registry, str, int | str | None], dict[str, Any]]
 # Answers for a model, and for the version that answers, a version, or a label.
 Answering = Callable[[Request, str, int | str | None], Awaitable[Response]]
+# Digits, of which leading zeros mean nothing.
+Number = Annotated[str, Path(description="a version, as the status lists them")]
 EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 
 
@@ -140,7 +142,10 @@ def _add(router: APIRouter, method: str, path: str, answer: Answering, summary: 
     async def newest(request: Request, model: str) -> Response:
         return await answer(request, model, None)
 
-    async def pinned(request: Request, model: str, version: Version) -> Response:
+    async def pinned(request: Request, model: str, version: Number) -> Response:
+        # Of other texts it is no path of the API.
+        if not re.fullmatch("[0-9]{1,18}", version):
+            raise _malformed()
         return await answer(request, model, int(version))
 
     async def labelled(request: Request, model: str, label: Label) -> Response:
