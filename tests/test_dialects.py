@@ -22,6 +22,7 @@ from service.inference import CALL_ROWS
 from service.registry import Registry
 from service.settings import Settings
 from service.spec import ModelSpec
+from service.tasks import Binary, Multiclass, Regression
 
 Instances = Sequence[Mapping[str, Any]]
 # The declared outputs by name, float32, (n,) or (n, width).
@@ -149,6 +150,26 @@ def v1_tensor(spec: ModelSpec, rows: Instances) -> dict[str, Any]:
     return v1(spec, {"inputs": shortest(matrix(spec, rows)).tolist()})
 
 
+def v1_examples(spec: ModelSpec, rows: Instances) -> dict[str, Any]:
+    """What all rows have alike is said once."""
+    shared = {name: value for name, value in rows[0].items() if all(row[name] == value for row in rows)}
+    examples = [{name: value for name, value in row.items() if name not in shared} for row in rows]
+    verb = "regress" if isinstance(spec.task, Regression) else "classify"
+    return {"url": f"/v1/models/{spec.name}:{verb}", "json": {"context": shared, "examples": examples}}
+
+
+def results_of(spec: ModelSpec, numbers: Numbers) -> Any:
+    """What classify and regress say of each row: float32, (n, classes) or (n,)."""
+    match spec.task:
+        case Regression():
+            return numbers[spec.target.name]
+        case Multiclass():
+            return numbers["probabilities"]
+        case Binary(event=event, complement=complement):
+            other = numbers[complement] if complement else 1 - numbers[event]
+            return np.stack([other, numbers[event]], axis=1)
+
+
 def of_records(spec: ModelSpec, answer: httpx.Response) -> Numbers:
     records = answer.json()["predictions"]
     return {name: np.asarray([one[name] for one in records], np.float32) for name in records[0]}
@@ -260,6 +281,25 @@ def test_every_form_gives_the_same_numbers_to_the_last_bit(service: Service, spe
         assert expected.keys() == {output.name for output in spec.outputs}
         for name, numbers in found.items():
             assert numbers == expected, name
+
+    compare()
+
+
+def test_classify_and_regress_give_the_same_numbers_to_the_last_bit(
+    service: Service, spec: ModelSpec
+) -> None:
+    """Rows at random, with and without a context."""
+
+    @settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(st.lists(fitting_rows(spec), min_size=1, max_size=4))
+    def compare(rows: Instances) -> None:
+        native = service.post(**native_json(spec, rows))
+        answer = service.post(**v1_examples(spec, rows))
+        assert answer.status_code == 200, answer.text
+        said = answer.json()["results"]
+        found = said if isinstance(spec.task, Regression) else [[share for _, share in row] for row in said]
+        expected = results_of(spec, native_numbers(spec, native))
+        assert np.asarray(found, np.float32).tobytes() == expected.tobytes()
 
     compare()
 

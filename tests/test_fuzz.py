@@ -122,7 +122,7 @@ class Lines(logging.Handler):
 @pytest.fixture(scope="module")
 def service() -> Iterator[tuple[asyncio.Runner, httpx.AsyncClient, Lines]]:
     """The service over the committed artifacts, on an event loop of its own, with its log."""
-    artifacts = Settings(artifacts=ROOT / "artifacts")
+    artifacts = Settings(artifacts=ROOT / "artifacts", aip_predict_route="/v1/vertex")
     app = create_app(artifacts, load(artifacts))
     lines = Lines(app.api.state.telemetry)
     root = logging.getLogger()

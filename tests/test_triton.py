@@ -1,6 +1,8 @@
 """`tritonclient[http]`, as it is installed, against a real process: only the address is ours."""
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,7 +11,7 @@ import pytest
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
-from servers import Server
+from servers import ROOT, Server, publish
 from service import __version__
 from service.features import Matrix, to_matrix
 from service.inference import CALL_ROWS
@@ -18,8 +20,11 @@ from service.spec import ModelSpec
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server() as server:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """With two versions of the gate."""
+    artifacts: Path = shutil.copytree(ROOT / "artifacts", tmp_path_factory.mktemp("two") / "artifacts")
+    publish(artifacts, 1)
+    with Server("--artifacts", str(artifacts)) as server:
         yield server
 
 
@@ -114,13 +119,15 @@ def test_features_may_be_sent_one_by_one(
 
 def test_an_older_version_answers_if_it_is_named(client: triton.InferenceServerClient) -> None:
     """And says which it was."""
-    for version in client.get_model_metadata("wine_type")["versions"]:
-        x = triton.InferInput("x", [3, 12], "FP32")
-        x.set_data_from_numpy(matrix(MODELS["wine_type"]))
+    newest, oldest = client.get_model_metadata("and_gate")["versions"]
+    for asked, answers in ((oldest, oldest), (newest, newest), ("", newest)):
+        x = triton.InferInput("x", [3, 2], "FP32")
+        x.set_data_from_numpy(matrix(MODELS["and_gate"]))
 
-        answer = client.infer("wine_type", [x], model_version=version).get_response()
+        answer = client.infer("and_gate", [x], model_version=asked).get_response()
 
-        assert answer["model_version"] == version
+        assert oldest == "1"
+        assert answer["model_version"] == answers
 
 
 def test_a_refusal_is_the_clients_own_exception(client: triton.InferenceServerClient) -> None:
