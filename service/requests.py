@@ -37,7 +37,6 @@ GZIP = (b"gzip", b"x-gzip")
 # Headers that say what a body is, who answers it and when: of two nobody knows which is meant.
 SINGLE = frozenset({
     b"content-type", b"content-encoding", b"request-timeout", b"inference-header-content-length", b"x-model",
-    b"x-amzn-sagemaker-target-model",
 })  # fmt: skip
 TIMEOUT_HEADER = b"request-timeout"
 PIECE = 64 * 1024

@@ -35,9 +35,8 @@ from service.spec import ModelSpec
 from service.table import read_csv
 from service.tensors import from_columns
 
-# The second one is that of SageMaker's endpoints of several models, which call them by their archives.
-HEADERS = (b"x-model", b"x-amzn-sagemaker-target-model")
-ARCHIVE = ".tar.gz"
+# What names the model.
+HEADER = b"x-model"
 ROWS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 # MLflow's own codes; of any other status the first.
 CODES = {
@@ -131,8 +130,8 @@ async def invoke(asked: Mapping[str, Action], scope: Scope, receive: Receive, re
 
 def _named(headers: Mapping[bytes, bytes]) -> str | None:
     """The model that a request names."""
-    found = next((headers[header] for header in HEADERS if header in headers), None)
-    return None if found is None else found.decode("latin-1").strip().removesuffix(ARCHIVE)
+    found = headers.get(HEADER)
+    return None if found is None else found.decode("latin-1").strip()
 
 
 def _only(models: Collection[str]) -> str | None:

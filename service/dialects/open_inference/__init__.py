@@ -123,19 +123,21 @@ def _index(state: State, only_ready: bool) -> list[Indexed]:
 
 
 def _add_models(router: APIRouter) -> None:
-    @router.get("/models/{model}", summary="A model's tensors and versions", responses=_errors(404))
+    known = _errors(404, 429, 503)
+
+    @router.get("/models/{model}", summary="A model's tensors and versions", responses=known)
     async def metadata(request: Request, model: str) -> ModelMetadata:
         return _metadata(_state(request), model, None)
 
-    @router.get("/models/{model}/versions/{version}", responses=_errors(404))
+    @router.get("/models/{model}/versions/{version}", responses=known)
     async def version_metadata(request: Request, model: str, version: Version) -> ModelMetadata:
         return _metadata(_state(request), model, int(version))
 
-    @router.get("/models/{model}/ready", summary="Whether a model is served", responses=_errors(404, 503))
+    @router.get("/models/{model}/ready", summary="Whether a model is served", responses=known)
     async def ready(request: Request, model: str) -> ModelReady:
         return _ready(_state(request), model, None)
 
-    @router.get("/models/{model}/versions/{version}/ready", responses=_errors(404, 503))
+    @router.get("/models/{model}/versions/{version}/ready", responses=known)
     async def version_ready(request: Request, model: str, version: Version) -> ModelReady:
         return _ready(_state(request), model, int(version))
 
@@ -169,7 +171,11 @@ def _add_infer(router: APIRouter, infers: Mapping[str, Action]) -> None:
     async def pinned(request: Request, model: str, version: Version) -> Response:
         return await _infer(infers, request, model, int(version))
 
-    examples = {name: {"value": example(action.judge.spec)} for name, action in infers.items()}
+    examples = {
+        f"{name}, {form}": {"value": {"inputs": inputs}}
+        for name, action in infers.items()
+        for form, inputs in _inputs(action.judge.spec).items()
+    }
     for below, endpoint in (("", newest), ("/versions/{version}", pinned)):
         router.add_api_route(
             f"/models/{{model}}{below}/infer",
@@ -217,10 +223,14 @@ def shortcuts(predicts: Mapping[str, Action]) -> dict[str, Shortcut]:
     return {f"/v2/models/{name}/infer": of(raw(action, "infer")) for name, action in predicts.items()}
 
 
-def example(spec: ModelSpec) -> dict[str, Any]:
-    """A body of the model's example row as the matrix."""
-    row = [feature.code(spec.example[feature.name]) for feature in spec.features]
-    return {"inputs": [{"name": MATRIX, "shape": [1, len(row)], "datatype": "FP32", "data": [row]}]}
+def _inputs(spec: ModelSpec) -> dict[str, list[dict[str, Any]]]:
+    """The inputs of a body of the model's example row, by their form."""
+    codes = {feature.name: feature.code(spec.example[feature.name]) for feature in spec.features}
+    matrix = {"name": MATRIX, "shape": [1, len(codes)], "datatype": "FP32", "data": [list(codes.values())]}
+    features = [
+        {"name": name, "shape": [1], "datatype": "FP64", "data": [code]} for name, code in codes.items()
+    ]
+    return {"one tensor": [matrix], "a tensor for each feature": features}
 
 
 def _body(kind: type[BaseModel], examples: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,7 +240,8 @@ def _body(kind: type[BaseModel], examples: Mapping[str, Any]) -> dict[str, Any]:
 
 def _with_bytes(documented: dict[str, Any]) -> dict[str, Any]:
     """The same for bodies and answers that are JSON and behind it the bytes of tensors."""
-    content = {BINARY: {"schema": {"type": "string", "format": "binary"}}}
+    described = "JSON, and behind it the bytes of the tensors that have `binary_data_size`, in their order"
+    content = {BINARY: {"schema": {"type": "string", "format": "binary", "description": described}}}
     header = {
         "description": "how many bytes of JSON the body begins with, where those of tensors stand behind it;"
         " 0 where it is the matrix `x` in FP32 and nothing else",

@@ -53,6 +53,8 @@ MEANINGS = {
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     code: {"model": Refusal, "description": meaning} for code, meaning in MEANINGS.items()
 }
+# Those of a request without a body.
+READ = (400, 404, 429, 500, 503)
 Description = Callable[[Registry, str, int | str | None], dict[str, Any]]
 # Answers for a model, and for the version that answers, a version, or a label.
 Answering = Callable[[Request, str, int | str | None], Awaitable[Response]]
@@ -160,7 +162,7 @@ def _add(router: APIRouter, method: str, path: str, answer: Answering, summary: 
             operation_id=name,
             summary=summary,
             response_model=dict[str, Any],
-            responses=PROBLEMS,
+            responses={code: PROBLEMS[code] for code in (READ if method == "GET" else PROBLEMS)},
             **extra,
         )
 
