@@ -26,18 +26,22 @@ class Noting(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = asyncio.Queue[bytes]()
+        self.reading = True
+        # Whether more was read, when each answer was written.
+        self.readings: list[bool] = []
 
     def write(self, data: Any) -> None:
+        self.readings.append(self.reading)
         self.written.put_nowait(bytes(data))
 
     def is_closing(self) -> bool:
         return False
 
     def pause_reading(self) -> None:
-        """What was handed over is all there is."""
+        self.reading = False
 
     def resume_reading(self) -> None:
-        """The same."""
+        self.reading = True
 
     def can_write_eof(self) -> bool:
         return False
@@ -68,6 +72,17 @@ async def test_an_answer_goes_the_quick_way(connection: BoundedProtocol) -> None
 
     assert (await answered(connection)).startswith(b"HTTP/1.1 200")
     assert type(connection.cycle) is Cycle
+
+
+async def test_nothing_more_is_read_while_requests_wait(connection: BoundedProtocol) -> None:
+    """Whoever never stops sending would be held in memory: two gigabytes in sixteen seconds."""
+    transport: Any = connection.transport
+    connection.data_received(ASKED * 5)
+    for _ in range(5):
+        await answered(connection)
+
+    assert transport.readings[:3] == [False] * 3
+    assert transport.reading
 
 
 async def test_it_is_idle_from_an_answer_until_something_comes(connection: BoundedProtocol) -> None:
