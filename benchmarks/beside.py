@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.compare import CSV, JSON, instances_of
+from benchmarks.cases import CSV, JSON, instances_of
 from benchmarks.process import Server
 from service.models import MODELS
 from service.spec import ModelSpec

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.compare import _newest, instances_of
+from benchmarks.cases import instances_of, newest
 from benchmarks.process import Server
 from service.features import to_matrix
 from service.inference import CALL_ROWS
@@ -165,7 +165,7 @@ def graph(spec: ModelSpec, rows: int) -> None:
     from service.servable import SavedModelServable, keep_buffers
 
     keep_buffers()
-    servable = SavedModelServable(_newest(spec.name), spec)
+    servable = SavedModelServable(newest(spec.name), spec)
     array = to_matrix(spec.row, [spec.row.model_validate(one) for one in instances_of(spec, rows)])
     times = []
     for _ in range(7):

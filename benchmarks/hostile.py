@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.compare import JSON
+from benchmarks.cases import JSON
 from benchmarks.process import Server
 from service.models import MODELS
 

@@ -27,7 +27,8 @@ import numpy as np
 import uvloop
 from numpy.typing import NDArray
 
-from benchmarks.compare import checkout, instances_of
+from benchmarks.cases import instances_of
+from benchmarks.compare import checkout
 from benchmarks.interval import interval
 from service.models import MODELS
 

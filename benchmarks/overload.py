@@ -26,7 +26,7 @@ import numpy as np
 import uvloop
 from numpy.typing import NDArray
 
-from benchmarks.compare import JSON, instances_of
+from benchmarks.cases import JSON, instances_of
 from benchmarks.interval import interval
 from benchmarks.openloop import Crowd, Shots
 from benchmarks.process import Server

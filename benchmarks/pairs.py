@@ -21,7 +21,8 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.compare import BEFORE, FLOOR, PORTS, SERVICE, Case, checkout, expected_of, load_of
+from benchmarks.cases import BEFORE, FLOOR, PORTS, SERVICE, Case, expected_of, load_of
+from benchmarks.compare import checkout
 from benchmarks.interval import interval
 from benchmarks.load import Result, run_in_turns
 from benchmarks.process import Server

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 
 import httpx
 
-from benchmarks.compare import instances_of
+from benchmarks.cases import instances_of
 from benchmarks.process import Server
 from benchmarks.steady import Asked, Outcomes, steady
 from service.manifest import Manifest

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.compare import instances_of
+from benchmarks.cases import instances_of
 from benchmarks.process import Server
 from benchmarks.steady import Asked, Outcomes, steady
 from service.models import MODELS
