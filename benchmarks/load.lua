@@ -16,7 +16,7 @@ function init()
    -- "" until the first answer of this content
    seen, answers = {}, io.open(os.getenv("ANSWERS"), "wb")
    -- of each round: how many answers came, and how long after the turn's begin the last of them
-   counts, lasts, late = {}, {}, 0
+   counts, lasts, late, sent = {}, {}, 0, 0
 end
 
 function response(status, headers, body)
@@ -53,10 +53,12 @@ if os.getenv("TURN") then
          return NEVER_MS
       end
       if round >= 0 and sending then
+         sent = sent + 1
          return 0
       end
       local next_round = math.max(round + 1, 0)
       -- wrk cuts off parts of a millisecond, and would begin too early.
+      sent = sent + 1
       return math.ceil(((next_round - round) * places * turn - since) * 1000) + 1
    end
 
@@ -85,7 +87,7 @@ function done(summary, latency, requests)
    local errors = summary.errors
    io.write("requests ", summary.requests, "\nseconds ", summary.duration / 1e6,
       "\nbroken ", errors.connect + errors.read + errors.write + errors.timeout,
-      "\nlate ", threads[1]:get("late"),
+      "\nlate ", threads[1]:get("late"), "\nsent ", threads[1]:get("sent"),
       "\np50 ", latency:percentile(50) / 1e3, "\np99 ", latency:percentile(99) / 1e3,
       "\np99.9 ", latency:percentile(99.9) / 1e3, "\n")
 end

@@ -126,11 +126,12 @@ def rates(shown: str, rounds: int) -> NDArray[np.float64]:
     """Read the requests per second of each turn, (rounds). Raises SystemExit if turns met one another."""
     lines = [line.split() for line in shown.splitlines()]
     turns = {int(words[1]): float(words[2]) / float(words[3]) for words in lines if words[:1] == ["turn"]}
-    late = next(int(words[1]) for words in lines if words[:1] == ["late"])
-    if late or sorted(turns) != list(range(rounds)):
+    late, sent = (next(int(words[1]) for words in lines if words[:1] == [name]) for name in ("late", "sent"))
+    missing = sent - sum(parsed(shown).statuses.values())
+    if late or missing or sorted(turns) != list(range(rounds)):
         raise SystemExit(
-            f"{late} answers came after their turn of {TURN_S:g} s, and {len(turns)} of {rounds} turns were"
-            " answered: take fewer rows or clients"
+            f"{late} answers came after their turn of {TURN_S:g} s and {missing} never, {len(turns)} of"
+            f" {rounds} turns were answered: take fewer rows or clients"
         )
     return np.array([turns[number] for number in range(rounds)])
 

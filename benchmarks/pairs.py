@@ -8,7 +8,8 @@ On a machine that others share, minutes differ by a third and quarters of a seco
 is each turn with the one beside it, of the other server and of the same server with fewer clients. Two
 processes of the same code differ by up to 4 %, by where their memory happens to lie, so that both are started
 several times. Prints, of each start, the medians of the turns' ratios with their 95 % intervals (bootstrap),
-and at the end the medians of the starts. The servers have one core, wrk the other; every answer is checked.
+and at the end the medians of the starts, with the lowest and the highest. Latencies are of the first turn
+too, in which all is cold. The servers have one core, wrk the other; every answer is checked.
 """
 
 import argparse
@@ -46,12 +47,12 @@ def main() -> None:
     asked = _arguments()
     asked.output.mkdir(parents=True, exist_ok=True)
     models = list(MODELS) if asked.models == ["all"] else asked.models
-    lines = []
+    lines, clients = [], sorted(set(asked.connections))
     for model in models:
         starts = []
         for start in range(asked.starts):
-            found = _start(model, start, asked)
-            starts.append(rows := _compared(model, asked.connections, *found))
+            found = _start(model, clients, start, asked)
+            starts.append(rows := _compared(model, clients, *found))
             for row in rows:
                 print(f"{start + 1}: {_worded(row)}", flush=True)
         lines += [_worded(_middle(rows)) for rows in zip(*starts, strict=True)]
@@ -81,7 +82,9 @@ def _other(text: str) -> Path | None:
     return None if text == FLOOR else checkout(text)
 
 
-def _start(model: str, start: int, asked: argparse.Namespace) -> tuple[list[Measured], list[Measured]]:
+def _start(
+    model: str, connections: Sequence[int], start: int, asked: argparse.Namespace
+) -> tuple[list[Measured], list[Measured]]:
     """What the service and the other gave with each number of clients, in one start of both."""
     other = BEFORE if asked.against else FLOOR
     trees = {SERVICE: Path(), other: asked.against}
@@ -92,7 +95,7 @@ def _start(model: str, start: int, asked: argparse.Namespace) -> tuple[list[Meas
             stack.enter_context(_server(name, trees[name], model, asked.output))
         loads = [
             (load_of(Case(model, asked.rows, clients), name, expected), clients)
-            for clients in asked.connections
+            for clients in connections
             for name in trees
         ]
         # In the first turn all is cold.

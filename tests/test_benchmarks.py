@@ -1,24 +1,34 @@
 """What the benchmarks refuse to do, so that no figure is of something else."""
 
+import shutil
 import sys
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
 from benchmarks import overload
-from benchmarks.load import rates
+from benchmarks.load import Load, rates, run_in_turns
 from benchmarks.process import Server
+
+# What wrk's script prints whatever came of it.
+SHOWN = "seconds 1\nbroken 0\np50 1\np99 1\np99.9 1\n"
 
 
 class Answering(BaseHTTPRequestHandler):
     """Answers everything with 200, as what was left running from another benchmark would."""
 
+    protocol_version = "HTTP/1.1"
+
     def do_GET(self) -> None:
         self.send_response(200)
+        self.send_header("Content-Length", "0")
         self.end_headers()
+
+    def do_POST(self) -> None:
+        self.do_GET()
 
     def log_message(self, *_: object) -> None:
         pass
@@ -26,7 +36,7 @@ class Answering(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def left_running() -> Iterator[str]:
-    with HTTPServer(("127.0.0.1", 0), Answering) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}/"
@@ -57,17 +67,33 @@ def test_overload_without_a_turn_is_refused(
 
 
 def test_a_turn_counts_what_was_answered_until_its_last_answer() -> None:
-    shown = "status 200 300\nturn 1 100 0.2\nturn 0 200 0.25\nlate 0\n"
+    shown = SHOWN + "status 200 300\nturn 1 100 0.2\nturn 0 200 0.25\nlate 0\nsent 300\n"
 
     assert rates(shown, 2).tolist() == [800, 500]
 
 
 @pytest.mark.parametrize(
     "shown",
-    ["turn 0 200 0.25\nturn 1 100 0.2\nlate 3\n", "turn 0 200 0.25\nlate 0\n"],
-    ids=["late", "unanswered"],
+    [
+        "status 200 300\nturn 0 200 0.25\nturn 1 100 0.2\nlate 3\nsent 300\n",
+        "status 200 200\nturn 0 200 0.25\nlate 0\nsent 200\n",
+        "status 200 300\nturn 0 200 0.25\nturn 1 100 0.2\nlate 0\nsent 301\n",
+    ],
+    ids=["late", "a turn", "an answer"],
 )
 def test_turns_that_meet_one_another_are_no_figure(shown: str) -> None:
     """What one server still computes would be counted as the other's slowness."""
     with pytest.raises(SystemExit, match="take fewer rows or clients"):
-        rates(shown, 2)
+        rates(SHOWN + shown, 2)
+
+
+@pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed")
+def test_loads_take_turns(left_running: str) -> None:
+    """Each is answered in all of its own, and none sends in another's."""
+    load = Load(left_running, b"", "text/plain", lambda answer: None)
+    found = run_in_turns([(load, 1), (load, 2)], 2, core=0)
+
+    for result, per_second in found:
+        assert result.refused == 0
+        assert len(per_second) == 2
+        assert (per_second > 0).all()
