@@ -169,6 +169,8 @@ class Coalescer:
     def _answer(self, taken: list[Waiting]) -> None:
         try:
             found = self._call([one.asked for one in taken])
+            if len(found) != len(taken):
+                raise ValueError(f"a call for {len(taken)} callers has {len(found)} answers")
         except Exception as error:
             self._isolate(taken, error)
             # An error holds this frame by its traceback, and each of these its error.

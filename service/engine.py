@@ -174,9 +174,9 @@ class Engine:
 
     def _begin(self, stop: Event) -> None:
         """Note that one has got a thread, and after which time, if it had to wait for the one before it."""
-        now = time.perf_counter()
-        if self._begun is not None:
-            self._pace.note(now - self._begun, 1)
+        now, begun = time.perf_counter(), self._begun
+        if begun is not None:
+            self._pace.note(now - begun, 1)
         self._waiting.discard(stop)
         self._begun = now if self._waiting else None
 

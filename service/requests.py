@@ -211,7 +211,7 @@ def media_type(headers: Mapping[bytes, bytes]) -> str:
 def content_type(header: bytes) -> tuple[str, str]:
     """The media type and the charset in lower case; other parameters mean nothing here.
 
-    A charset that is written as RFC 2231 has it, encoded or in parts, is none that anybody knows: "".
+    A charset that is encoded, as RFC 2231 has it, is none that anybody knows: "".
     """
     message = Message()
     message["content-type"] = header.decode("latin-1")

@@ -138,6 +138,18 @@ async def test_a_failing_row_among_many_costs_a_few_calls_more_and_not_one_for_e
     assert len(call.calls) == 9
 
 
+async def test_a_call_that_leaves_somebody_out_fails_and_leaves_nobody_waiting() -> None:
+    """Nobody is given what was another's."""
+    call = Doubling()
+    coalescer = await in_company(call, 100)
+    coalescer._call = lambda asked: call(asked)[1:]
+
+    async with asyncio.timeout(30):
+        answers = await asyncio.gather(*(ask(coalescer, row) for row in (1, 2, 3)), return_exceptions=True)
+
+    assert all(isinstance(answer, ValueError) for answer in answers)
+
+
 async def test_what_failed_is_not_kept() -> None:
     """Once its caller has the error and drops it, the rows are gone too, without the collector's help."""
 

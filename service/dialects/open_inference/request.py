@@ -128,11 +128,11 @@ class Inference:
         """Raise InvalidRows if an input has a name that is neither `x` nor a feature's."""
         if {MATRIX, *self._named} >= set(names):
             return
-        if len(names) > 1:
-            refuse_names(self._spec, names, "#/inputs", listed=True)
-        known = ", ".join(self._named)
-        told = f"The input is not declared; send `{MATRIX}`, (rows, {len(self._named)}), or all of {known}."
-        refuse([Violation("#/inputs/0", told, "unknown_field")])
+        if len(names) == 1:
+            # It may be meant to be the matrix.
+            known = f"`{MATRIX}`, (rows, {len(self._named)}), or all of {', '.join(self._named)}"
+            refuse([Violation("#/inputs/0", f"The input is not declared; send {known}.", "unknown_field")])
+        refuse_names(self._spec, names, "#/inputs", listed=True)
 
     def word(self, servable: Servable, outputs: Outputs) -> bytes:
         """The answer of this version: JSON, and behind it the bytes of outputs that are asked for so."""
