@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 from servables import Counting, Held
-from test_open_inference import binary
 
+from infer_requests import binary
 from mean_servable import MeanServable
 from servers import client_of
 from service import keys
