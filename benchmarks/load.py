@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 SCRIPT = Path(__file__).with_name("load.lua")
 # No answer within this is broken off, and counted as an error.
 PATIENCE_S = 60
-# Of a load's turn; half of it for what is still to be answered when the sending ends.
-TURN_S = 0.5
+# A load's turn; what is counted of it (see load.lua). Half is for what is still to be answered at its end.
+TURN_S, COUNTED = 0.5, 3 / 8
 # Until all have started.
 BEGIN_S = 1.0
 
@@ -61,16 +61,17 @@ def run(load: Load, connections: int, seconds: int, core: int) -> Result:
 
 
 def run_in_turns(
-    loads: Sequence[tuple[Load, int]], rounds: int, core: int
+    loads: Sequence[tuple[Load, int]], rounds: int, core: int, turn_s: float = TURN_S
 ) -> list[tuple[Result, NDArray[np.float64]]]:
     """Post each load from so many clients, one load after the other, `rounds` times.
 
-    A turn sends for TURN_S / 2, and lasts until it is answered. Returns a result for each load, whose
-    `per_second` means nothing, and the requests per second of each turn, (rounds). Raises SystemExit if the
-    last answer of a turn came in the next load's, AssertionError at a wrong answer.
+    A turn sends for half of `turn_s`; counted is what is answered in that time, but for its first quarter, in
+    which the clients fall out of step. Returns a result for each load, whose `per_second` means nothing, and
+    the requests per second of each turn, (rounds). Raises SystemExit if the last answer of a turn came in the
+    next load's, AssertionError at a wrong answer.
     """
-    began, seconds = time.monotonic() + BEGIN_S, rounds * len(loads) * TURN_S
-    turns = {"TURN": str(TURN_S), "BEGIN": str(began), "PLACES": str(len(loads))}
+    began, seconds = time.monotonic() + BEGIN_S, rounds * len(loads) * turn_s
+    turns = {"TURN": str(turn_s), "BEGIN": str(began), "PLACES": str(len(loads))}
 
     def shown(place: int) -> str:
         load, connections = loads[place]
@@ -80,7 +81,7 @@ def run_in_turns(
 
     with ThreadPoolExecutor(len(loads)) as pool:
         found = list(pool.map(shown, range(len(loads))))
-    return [(parsed(one), rates(one, rounds)) for one in found]
+    return [(parsed(one), rates(one, rounds, turn_s)) for one in found]
 
 
 def _wrk(load: Load, connections: int, seconds: int, core: int, turns: Mapping[str, str]) -> str:
@@ -122,16 +123,17 @@ def parsed(shown: str) -> Result:
     )  # fmt: skip
 
 
-def rates(shown: str, rounds: int) -> NDArray[np.float64]:
+def rates(shown: str, rounds: int, turn_s: float = TURN_S) -> NDArray[np.float64]:
     """Read the requests per second of each turn, (rounds). Raises SystemExit if turns met one another."""
     lines = [line.split() for line in shown.splitlines()]
-    turns = {int(words[1]): float(words[2]) / float(words[3]) for words in lines if words[:1] == ["turn"]}
+    counted_s = COUNTED * turn_s
+    turns = {int(words[1]): int(words[2]) / counted_s for words in lines if words[:1] == ["turn"]}
     late, sent = (next(int(words[1]) for words in lines if words[:1] == [name]) for name in ("late", "sent"))
     missing = sent - sum(parsed(shown).statuses.values())
     if late or missing or sorted(turns) != list(range(rounds)):
         raise SystemExit(
-            f"{late} answers came after their turn of {TURN_S:g} s and {missing} never, {len(turns)} of"
-            f" {rounds} turns were answered: take fewer rows or clients"
+            f"{late} answers came after their turn of {turn_s:g} s and {missing} never, {len(turns)} of"
+            f" {rounds} turns were answered: take longer turns, fewer rows or fewer clients"
         )
     return np.array([turns[number] for number in range(rounds)])
 

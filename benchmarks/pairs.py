@@ -1,15 +1,16 @@
-"""Compares this checkout's service with another's or with the floor, in turns of a quarter of a second.
+"""Compares the service with another checkout's, the floor, or its own JSON, in turns of a quarter second.
 
     scripts/bench --pairs ../before                                                     two minutes
     scripts/bench --pairs floor --models all --connections 1 64 256                     twenty minutes
     scripts/bench --pairs ../before --models wine_grade --rows 100 --connections 16 64
+    scripts/bench --pairs json --models all --rows 6497 --connections 4 --seconds 4     forty minutes
 
 On a machine that others share, minutes differ by a third and quarters of a second by a few per cent: compared
 is each turn with the one beside it, of the other server and of the same server with fewer clients. Two
 processes of the same code differ by up to 4 %, by where their memory happens to lie, so that both are started
-several times. Prints, of each start, the medians of the turns' ratios with their 95 % intervals (bootstrap),
-and at the end the medians of the starts, with the lowest and the highest. Latencies are of the first turn
-too, in which all is cold. The servers have one core, wrk the other; every answer is checked.
+several times. A turn's first answers, and those after it ends, are not counted. Prints, of each start, the
+medians of the turns' ratios with their 95 % intervals (bootstrap), and at the end the medians of the starts,
+with the lowest and the highest. The servers have one core, wrk the other; every answer is checked.
 """
 
 import argparse
@@ -22,16 +23,25 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.cases import BEFORE, FLOOR, PORTS, SERVICE, Case, expected_of, load_of
+from benchmarks.cases import BEFORE, CSV, FLOOR, JSON, PORTS, SERVICE, Case, expected_of, load_of
 from benchmarks.compare import checkout
 from benchmarks.interval import interval
-from benchmarks.load import Result, run_in_turns
+from benchmarks.load import TURN_S, Result, run, run_in_turns
 from benchmarks.process import Server
 from service.models import MODELS
 
 SERVER_CORE, LOAD_CORE = 0, 1
 HEAD = ("model", "clients", "req/s", "of the other", "of fewer clients", "p50 ms", "above the other",
         "p99, of the other's", "not 200")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Other:
+    """What is posted JSON beside the service, which is posted `mine`; of the service itself no `tree`."""
+
+    server: str
+    mine: str = JSON
+    tree: Path = Path()
 
 
 @dataclass(frozen=True)
@@ -65,46 +75,56 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("against", type=_other, metavar="TREE", help="another checkout, or `floor`")
+    parser.add_argument(
+        "against", type=_other, metavar="TREE",
+        help="another checkout, or `floor`, or `json`: this service, which is then posted CSV",
+    )  # fmt: skip
     parser.add_argument(
         "--models", nargs="+", default=["wine_grade"], choices=[*MODELS, "all"], metavar="MODEL"
     )
     parser.add_argument("--rows", type=int, default=1, help="of one request")
     parser.add_argument("--connections", nargs="+", type=int, default=[1, 64], help="clients at a time")
     parser.add_argument("--turns", type=int, default=20, help="of each server with each number of clients")
+    parser.add_argument(
+        "--seconds", type=float, default=TURN_S, help="of a turn, half of which waits for the last"
+    )
     parser.add_argument("--starts", type=int, default=3, help="of both servers")
     parser.add_argument("--output", type=Path, default=Path("runs/bench"), help="folder of table and logs")
     return parser.parse_args()
 
 
-def _other(text: str) -> Path | None:
-    """None for the floor."""
-    return None if text == FLOOR else checkout(text)
+def _other(text: str) -> Other:
+    """The other side of the comparison."""
+    if text == "json":
+        return Other(SERVICE, CSV)
+    return Other(FLOOR) if text == FLOOR else Other(BEFORE, tree=checkout(text))
 
 
 def _start(
     model: str, connections: Sequence[int], start: int, asked: argparse.Namespace
 ) -> tuple[list[Measured], list[Measured]]:
     """What the service and the other gave with each number of clients, in one start of both."""
-    other = BEFORE if asked.against else FLOOR
-    trees = {SERVICE: Path(), other: asked.against}
+    other: Other = asked.against
+    trees = {SERVICE: Path(), other.server: other.tree}
     expected = expected_of(MODELS[model], asked.rows)
     with ExitStack() as stack:
         # Whoever is started first has other memory.
         for name in list(trees)[:: 1 if start % 2 == 0 else -1]:
             stack.enter_context(_server(name, trees[name], model, asked.output))
         loads = [
-            (load_of(Case(model, asked.rows, clients), name, expected), clients)
+            (load_of(Case(model, asked.rows, clients, media), name, expected), clients)
             for clients in connections
-            for name in trees
+            for name, media in ((SERVICE, other.mine), (other.server, JSON))
         ]
-        # In the first turn all is cold.
-        found = run_in_turns(loads, asked.turns + 1, LOAD_CORE)
-    measured = [Measured(result, rates[1:]) for result, rates in found]
+        for load, clients in loads:
+            # What is done once, of a process or a shape, is no part of the long run.
+            run(load, clients, 1, LOAD_CORE)
+        found = run_in_turns(loads, asked.turns, LOAD_CORE, asked.seconds)
+    measured = [Measured(result, rates) for result, rates in found]
     return measured[::2], measured[1::2]
 
 
-def _server(name: str, tree: Path | None, model: str, output: Path) -> Server:
+def _server(name: str, tree: Path, model: str, output: Path) -> Server:
     home, log = f"http://127.0.0.1:{PORTS[name]}", output / f"{name}.log"
     port = ["--port", str(PORTS[name])]
     if name == FLOOR:
