@@ -64,7 +64,7 @@ async def exchange(
     if size is not None and b"content-encoding" not in headers:
         # Before the body is read: to read one that is refused took longer than to refuse it.
         state.engine.refuse_late(action, servable, size, caller)
-    body = await body_of(headers, receive, state.settings, state.bodies)
+    body = await body_of(headers, receive, state.settings, state.bodies, caller.deadline)
     try:
         answered = await state.engine.answer(action, servable, read, body, caller)
     finally:

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 from service.errors import (
     CallerGone,
+    DeadlineExceeded,
     MalformedBody,
     SlowRequest,
     TooLarge,
@@ -74,13 +75,18 @@ def headers_of(scope: Any) -> Mapping[bytes, bytes]:
 
 
 async def body_of(
-    headers: Mapping[bytes, bytes], receive: Receive, settings: Settings, bodies: Bodies
+    headers: Mapping[bytes, bytes],
+    receive: Receive,
+    settings: Settings,
+    bodies: Bodies,
+    deadline: float = inf,
 ) -> bytes:
     """The whole body of a request, inflated if it is gzip, of at most so many bytes, whatever it announced.
 
     It is one of the `bodies` that are held, until the caller has it resized to 0. Raises TooLarge before it
-    has read more, Overloaded, SlowRequest, UnsupportedEncoding, MalformedBody if it is no gzip, and
-    CallerGone if the client leaves before it has sent all; then nothing is held.
+    has read more, Overloaded, SlowRequest, DeadlineExceeded at `deadline`, a time of the loop's clock,
+    UnsupportedEncoding, MalformedBody if it is no gzip, and CallerGone if the client leaves before it has
+    sent all; then nothing is held.
     """
     most, encoding = settings.max_body_bytes, headers.get(b"content-encoding")
     deflated = encoding is not None and _is_gzip(encoding)
@@ -90,10 +96,13 @@ async def body_of(
         bound(len(body), most)
         bodies.resize(0, len(body))
     else:
+        slow = asyncio.get_running_loop().time() + settings.body_timeout_s
         try:
-            async with asyncio.timeout(settings.body_timeout_s):
+            async with asyncio.timeout_at(min(slow, deadline)):
                 body = await _rest(first, receive, most, bodies)
         except TimeoutError:
+            if deadline < slow:
+                raise DeadlineExceeded from None
             raise SlowRequest("The body did not come in time; send fewer rows at a time.") from None
     return await _inflated(body, settings, bodies) if deflated else body
 

@@ -55,7 +55,9 @@ async def test_a_body_over_the_limit_is_refused_whether_announced_or_streamed(re
     assert allowed.status_code == 200
 
 
-async def sent(app: Any, *parts: bytes, gone: bool = False, whole: bool = False) -> list[Message]:
+async def sent(
+    app: Any, *parts: bytes, gone: bool = False, whole: bool = False, patience: bytes = b"60"
+) -> list[Message]:
     """What the app sends to a client whose body stops after these parts, is whole then, or who goes away."""
     messages: list[Message] = []
     rest: Iterator[bytes] = iter(parts)
@@ -72,8 +74,9 @@ async def sent(app: Any, *parts: bytes, gone: bool = False, whole: bool = False)
         messages.append(message)
 
     scope = {"type": "http", "method": "POST", "path": URL, "query_string": b""}
+    headers = [(b"content-type", b"application/json"), (b"request-timeout", patience)]
     async with asyncio.timeout(TIMEOUT_S / 6):
-        await app(scope | {"headers": [(b"content-type", b"application/json")]}, receive, send)
+        await app(scope | {"headers": headers}, receive, send)
     return messages
 
 
@@ -89,6 +92,19 @@ async def test_a_body_that_does_not_end_in_time_gets_408(
     assert headers[b"content-type"] == PROBLEM.encode()
     assert headers[b"connection"] == b"close"
     assert json.loads(body["body"])["type"] == "urn:problem:slow-request"
+
+
+@pytest.mark.parametrize("parts", [(), (BODY[:10],), (BODY[:10], BODY[10:])])
+async def test_a_body_that_is_not_there_when_its_request_must_be_answered_gets_504(
+    registry: Registry, parts: tuple[bytes, ...]
+) -> None:
+    """At once, and not when it has come; nothing of it is held any more."""
+    app = create_app(Settings(), registry)
+    start, body = await sent(app, *parts, patience=b"0.01")
+
+    assert start["status"] == 504
+    assert json.loads(body["body"])["type"] == "urn:problem:deadline-exceeded"
+    assert app.api.state.bodies.held == 0
 
 
 async def test_a_body_over_the_limit_that_comes_with_its_head_is_refused(registry: Registry) -> None:
