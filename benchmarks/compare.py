@@ -69,9 +69,8 @@ def main() -> None:
             name: stack.enter_context(server)
             for name, server in _servers(models, arguments, arguments.output)
         }
-        started = {name: server.start_up for name, server in servers.items()}
-        for name, seconds in started.items():
-            print(f"{name:22} ready after {seconds:5.1f} s, {servers[name].memory_mb:5.0f} MB")
+        started = {name: (server.start_up, server.memory_mb) for name, server in servers.items()}
+        print(starts(started))
         found: list[Measured] = []
         for number, case in product(range(arguments.rounds), cases):
             asked = _asked(case, arguments)
@@ -89,10 +88,13 @@ def main() -> None:
                 found.append(Measured(case, name, number, result, cpu, server.memory_mb))
                 settle(servers.values())
                 print(_line(found[-1]), flush=True)
-    text = table(found, {case: _asked(case, arguments) for case in cases})
+    text = table(found, {case: _asked(case, arguments) for case in cases}) + "\n" + starts(started)
     print("\n" + text)
     (arguments.output / "compare.md").write_text(text, encoding="utf-8")
-    document = {"start_up_s": started, "measured": [asdict(one) for one in found]}
+    document = {
+        "start_up_s": {name: seconds for name, (seconds, _) in started.items()},
+        "measured": [asdict(one) for one in found],
+    }
     (arguments.output / "compare.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     draw(found, arguments.output / "compare.png")
 
@@ -162,6 +164,12 @@ def _servers(
         module = ["service", "--port", str(PORTS[name]), "--workers", str(workers)]
         ready = f"http://127.0.0.1:{PORTS[name]}/health/ready"
         yield name, Server(module, ready, on, {}, folder / f"{name}.log", tree)
+
+
+def starts(started: Mapping[str, tuple[float, float]]) -> str:
+    """A row for each server: the seconds until it was ready, and the MB that it then had."""
+    lines = [f"| {name} | {seconds:.1f} | {memory:,.0f} |" for name, (seconds, memory) in started.items()]
+    return "\n".join(["| server | ready after s | MB |", "|---|---|---|", *lines, ""])
 
 
 def table(found: Sequence[Measured], asked: Mapping[Case, Sequence[str]]) -> str:

@@ -22,6 +22,8 @@ SCRIPT = Path(__file__).with_name("load.lua")
 PATIENCE_S = 60
 # A load's turn; what is counted of it (see load.lua). Half is for what is still to be answered at its end.
 TURN_S, COUNTED = 0.5, 3 / 8
+# Between two turns of a load: both servers close a connection that is silent for five seconds.
+SILENT_S = 4.5
 # Until all have started.
 BEGIN_S = 1.0
 
@@ -67,9 +69,13 @@ def run_in_turns(
 
     A turn sends for half of `turn_s`; counted is what is answered in that time, but for its first quarter, in
     which the clients fall out of step. Returns a result for each load, whose `per_second` means nothing, and
-    the requests per second of each turn, (rounds). Raises SystemExit if the last answer of a turn came in the
-    next load's, AssertionError at a wrong answer.
+    the requests per second of each turn, (rounds). Raises SystemExit if a load is silent for too long, or
+    the last answer of a turn came in the next load's, AssertionError at a wrong answer.
     """
+    if (len(loads) - 0.5) * turn_s > SILENT_S:
+        raise SystemExit(
+            f"{len(loads)} loads in turns of {turn_s:g} s are silent for too long: take shorter ones"
+        )
     began, seconds = time.monotonic() + BEGIN_S, rounds * len(loads) * turn_s
     turns = {"TURN": str(turn_s), "BEGIN": str(began), "PLACES": str(len(loads))}
 

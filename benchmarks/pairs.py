@@ -1,16 +1,18 @@
-"""Compares the service with another checkout's, the floor, or its own JSON, in turns of a quarter second.
+"""Compares the service with another, or with itself, in turns of a quarter of a second.
 
     scripts/bench --pairs ../before                                                     two minutes
     scripts/bench --pairs floor --models all --connections 1 64 256                     twenty minutes
     scripts/bench --pairs ../before --models wine_grade --rows 100 --connections 16 64
-    scripts/bench --pairs json --models all --rows 6497 --connections 4 --seconds 4     forty minutes
+    scripts/bench --pairs json --models all --rows 6497 --connections 4 --seconds 3     half an hour
+    scripts/bench --pairs worker --models survival --rows 100 --connections 64          two minutes
 
 On a machine that others share, minutes differ by a third and quarters of a second by a few per cent: compared
 is each turn with the one beside it, of the other server and of the same server with fewer clients. Two
 processes of the same code differ by up to 4 %, by where their memory happens to lie, so that both are started
 several times. A turn's first answers, and those after it ends, are not counted. Prints, of each start, the
 medians of the turns' ratios with their 95 % intervals (bootstrap), and at the end the medians of the starts,
-with the lowest and the highest. The servers have one core, wrk the other; every answer is checked.
+with the lowest and the highest. The servers have one core, wrk the other, but for two workers, of which one
+has wrk beside it: with 100 rows wrk takes a tenth of a core. Every answer is checked.
 """
 
 import argparse
@@ -23,7 +25,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.cases import BEFORE, CSV, FLOOR, JSON, PORTS, SERVICE, Case, expected_of, load_of
+from benchmarks.cases import BEFORE, CSV, FLOOR, JSON, PORTS, SERVICE, WORKERS, Case, expected_of, load_of
 from benchmarks.compare import checkout
 from benchmarks.interval import interval
 from benchmarks.load import TURN_S, Result, run, run_in_turns
@@ -36,12 +38,20 @@ HEAD = ("model", "clients", "req/s", "of the other", "of fewer clients", "p50 ms
 
 
 @dataclass(frozen=True)
-class Other:
-    """What is posted JSON beside the service, which is posted `mine`; of the service itself no `tree`."""
+class Side:
+    """A server that is compared: what is posted to it, where its code lies, and its processes."""
 
     server: str
-    mine: str = JSON
+    media: str = JSON
     tree: Path = Path()
+    workers: int = 1
+
+
+SIDES = {
+    FLOOR: (Side(SERVICE), Side(FLOOR)),
+    "json": (Side(SERVICE, CSV), Side(SERVICE)),
+    "worker": (Side(WORKERS, workers=2), Side(SERVICE)),
+}
 
 
 @dataclass(frozen=True)
@@ -76,8 +86,8 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "against", type=_other, metavar="TREE",
-        help="another checkout, or `floor`, or `json`: this service, which is then posted CSV",
+        "against", type=_sides, metavar="TREE",
+        help="another checkout, or `floor`; `json`, beside CSV; `worker`, one beside two on both cores",
     )  # fmt: skip
     parser.add_argument(
         "--models", nargs="+", default=["wine_grade"], choices=[*MODELS, "all"], metavar="MODEL"
@@ -93,28 +103,26 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _other(text: str) -> Other:
-    """The other side of the comparison."""
-    if text == "json":
-        return Other(SERVICE, CSV)
-    return Other(FLOOR) if text == FLOOR else Other(BEFORE, tree=checkout(text))
+def _sides(text: str) -> tuple[Side, Side]:
+    """What is compared, and with what."""
+    return SIDES.get(text) or (Side(SERVICE), Side(BEFORE, tree=checkout(text)))
 
 
 def _start(
     model: str, connections: Sequence[int], start: int, asked: argparse.Namespace
 ) -> tuple[list[Measured], list[Measured]]:
-    """What the service and the other gave with each number of clients, in one start of both."""
-    other: Other = asked.against
-    trees = {SERVICE: Path(), other.server: other.tree}
+    """What both sides gave with each number of clients, in one start of both."""
+    sides: tuple[Side, Side] = asked.against
     expected = expected_of(MODELS[model], asked.rows)
     with ExitStack() as stack:
+        servers = list({side.server: side for side in sides}.values())
         # Whoever is started first has other memory.
-        for name in list(trees)[:: 1 if start % 2 == 0 else -1]:
-            stack.enter_context(_server(name, trees[name], model, asked.output))
+        for side in servers[:: 1 if start % 2 == 0 else -1]:
+            stack.enter_context(_server(side, model, asked.output))
         loads = [
-            (load_of(Case(model, asked.rows, clients, media), name, expected), clients)
+            (load_of(Case(model, asked.rows, clients, side.media), side.server, expected), clients)
             for clients in connections
-            for name, media in ((SERVICE, other.mine), (other.server, JSON))
+            for side in sides
         ]
         for load, clients in loads:
             # What is done once, of a process or a shape, is no part of the long run.
@@ -124,14 +132,15 @@ def _start(
     return measured[::2], measured[1::2]
 
 
-def _server(name: str, tree: Path, model: str, output: Path) -> Server:
-    home, log = f"http://127.0.0.1:{PORTS[name]}", output / f"{name}.log"
-    port = ["--port", str(PORTS[name])]
-    if name == FLOOR:
+def _server(side: Side, model: str, output: Path) -> Server:
+    home, log = f"http://127.0.0.1:{PORTS[side.server]}", output / f"{side.server}.log"
+    port = ["--port", str(PORTS[side.server])]
+    if side.server == FLOOR:
         module = ["uvicorn", "benchmarks.floor:app", *port, "--no-access-log", "--log-level", "warning"]
         return Server(module, home, [SERVER_CORE], {}, log)
-    module = ["service", *port, "--models", model]
-    return Server(module, f"{home}/health/ready", [SERVER_CORE], {}, log, tree)
+    module = ["service", *port, "--models", model, "--workers", str(side.workers)]
+    cores = [SERVER_CORE] if side.workers == 1 else [SERVER_CORE, LOAD_CORE]
+    return Server(module, f"{home}/health/ready", cores, {}, log, side.tree)
 
 
 @dataclass(frozen=True)

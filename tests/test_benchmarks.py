@@ -87,6 +87,13 @@ def test_turns_that_meet_one_another_are_no_figure(shown: str) -> None:
         rates(SHOWN + shown, 2)
 
 
+def test_turns_in_which_connections_would_be_closed_are_refused() -> None:
+    load = Load("http://127.0.0.1:9/", b"", "text/plain", lambda answer: None)
+
+    with pytest.raises(SystemExit, match="4 loads in turns of 2 s are silent for too long"):
+        run_in_turns([(load, 1)] * 4, 1, core=0, turn_s=2)
+
+
 @pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed")
 def test_loads_take_turns(left_running: str) -> None:
     """Each is answered in all of its own, and none sends in another's."""
