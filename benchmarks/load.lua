@@ -1,8 +1,8 @@
 -- Posts one body again and again, and keeps each different answer once, for benchmarks/load.py to check.
 --   BODY=file MEDIA=text/csv ANSWERS=file wrk -s benchmarks/load.lua http://127.0.0.1:8000/
 -- With TURN, in seconds, it sends in turns alone: from BEGIN + (PLACE + round * PLACES) * TURN on, CLOCK_MONOTONIC,
--- for half a turn, whose other half is for what is still to be answered; ROUNDS times. Counted is what is answered after
--- the first eighth, while it sends: at a turn's two ends fewer clients wait than are measured.
+-- for half a turn, whose other half is for what is still to be answered; ROUNDS times. Counted are all
+-- answers, until the last: so the server has been at work for all the time, and nothing that it did is left out.
 local threads = {}
 
 function setup(thread)
@@ -16,8 +16,8 @@ function init()
    file:close()
    -- "" until the first answer of this content
    seen, answers = {}, io.open(os.getenv("ANSWERS"), "wb")
-   -- counts: of each round, how many answers came
-   counts, late, sent = {}, 0, 0
+   -- of each round: how many answers came, and how long after the turn's begin the last of them
+   counts, lasts, late, sent = {}, {}, 0, 0
 end
 
 function response(status, headers, body)
@@ -65,8 +65,8 @@ if os.getenv("TURN") then
 
    function response(status, headers, body)
       local round, since = now()
-      local counted = status == 200 and since >= turn / 8 and since < turn / 2
-      counts[round] = (counts[round] or 0) + (counted and 1 or 0)
+      counts[round] = (counts[round] or 0) + (status == 200 and 1 or 0)
+      lasts[round] = since
       late = late + (since > turn and 1 or 0)
       keep(status, headers, body)
    end
@@ -81,8 +81,9 @@ function done(summary, latency, requests)
    for status, count in pairs(statuses) do
       io.write("status ", status, " ", count, "\n")
    end
+   local lasts = threads[1]:get("lasts")
    for number, count in pairs(threads[1]:get("counts")) do
-      io.write("turn ", number, " ", count, "\n")
+      io.write("turn ", number, " ", count, " ", lasts[number], "\n")
    end
    local errors = summary.errors
    io.write("requests ", summary.requests, "\nseconds ", summary.duration / 1e6,

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 SCRIPT = Path(__file__).with_name("load.lua")
 # No answer within this is broken off, and counted as an error.
 PATIENCE_S = 60
-# A load's turn; what is counted of it (see load.lua). Half is for what is still to be answered at its end.
-TURN_S, COUNTED = 0.5, 3 / 8
-# Between two turns of a load: both servers close a connection that is silent for five seconds.
-SILENT_S = 4.5
+# Of a load's turn; half of it for what is still to be answered when the sending ends.
+TURN_S = 0.5
+# Of a load between two of its turns: both servers close a connection that is silent for five seconds, and wrk
+# ends a second after the last turn.
+SILENT_S = 3.9
 # Until all have started.
 BEGIN_S = 1.0
 
@@ -67,10 +68,10 @@ def run_in_turns(
 ) -> list[tuple[Result, NDArray[np.float64]]]:
     """Post each load from so many clients, one load after the other, `rounds` times.
 
-    A turn sends for half of `turn_s`; counted is what is answered in that time, but for its first quarter, in
-    which the clients fall out of step. Returns a result for each load, whose `per_second` means nothing, and
-    the requests per second of each turn, (rounds). Raises SystemExit if a load is silent for too long, or
-    the last answer of a turn came in the next load's, AssertionError at a wrong answer.
+    A turn sends for half of `turn_s`, and lasts until it is answered. Returns a result for each load, whose
+    `per_second` means nothing, and the requests per second of each turn, (rounds). Raises SystemExit if a load
+    is silent for too long, or the last answer of a turn came in the next load's, AssertionError at a wrong
+    answer.
     """
     if (len(loads) - 0.5) * turn_s > SILENT_S:
         raise SystemExit(
@@ -132,8 +133,7 @@ def parsed(shown: str) -> Result:
 def rates(shown: str, rounds: int, turn_s: float = TURN_S) -> NDArray[np.float64]:
     """Read the requests per second of each turn, (rounds). Raises SystemExit if turns met one another."""
     lines = [line.split() for line in shown.splitlines()]
-    counted_s = COUNTED * turn_s
-    turns = {int(words[1]): int(words[2]) / counted_s for words in lines if words[:1] == ["turn"]}
+    turns = {int(words[1]): float(words[2]) / float(words[3]) for words in lines if words[:1] == ["turn"]}
     late, sent = (next(int(words[1]) for words in lines if words[:1] == [name]) for name in ("late", "sent"))
     missing = sent - sum(parsed(shown).statuses.values())
     if late or missing or sorted(turns) != list(range(rounds)):

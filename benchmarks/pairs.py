@@ -3,13 +3,13 @@
     scripts/bench --pairs ../before                                                     two minutes
     scripts/bench --pairs floor --models all --connections 1 64 256                     twenty minutes
     scripts/bench --pairs ../before --models wine_grade --rows 100 --connections 16 64
-    scripts/bench --pairs json --models all --rows 6497 --connections 4 --seconds 3     half an hour
+    scripts/bench --pairs json --models all --rows 6497 --connections 4 --seconds 2.5   half an hour
     scripts/bench --pairs worker --models survival --rows 100 --connections 64          two minutes
 
 On a machine that others share, minutes differ by a third and quarters of a second by a few per cent: compared
 is each turn with the one beside it, of the other server and of the same server with fewer clients. Two
 processes of the same code differ by up to 4 %, by where their memory happens to lie, so that both are started
-several times. A turn's first answers, and those after it ends, are not counted. Prints, of each start, the
+several times. Prints, of each start, the
 medians of the turns' ratios with their 95 % intervals (bootstrap), and at the end the medians of the starts,
 with the lowest and the highest. The servers have one core, wrk the other, but for two workers, of which one
 has wrk beside it: with 100 rows wrk takes a tenth of a core. Every answer is checked.
