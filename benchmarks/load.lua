@@ -1,8 +1,8 @@
 -- Posts one body again and again, and keeps each different answer once, for benchmarks/load.py to check.
 --   BODY=file MEDIA=text/csv ANSWERS=file wrk -s benchmarks/load.lua http://127.0.0.1:8000/
 -- With TURN, in seconds, it sends in turns alone: from BEGIN + (PLACE + round * PLACES) * TURN on, CLOCK_MONOTONIC,
--- for half a turn, whose other half is for what is still to be answered; ROUNDS times. Counted are all
--- answers, until the last: so the server has been at work for all the time, and nothing that it did is left out.
+-- for half a turn, whose other half is for what is still to be answered; ROUNDS times. Counted are all answers,
+-- until the last: so long the server is at work, and nothing that it has done is left out.
 local threads = {}
 
 function setup(thread)
@@ -81,8 +81,8 @@ function done(summary, latency, requests)
    for status, count in pairs(statuses) do
       io.write("status ", status, " ", count, "\n")
    end
-   local lasts = threads[1]:get("lasts")
-   for number, count in pairs(threads[1]:get("counts")) do
+   local counts, lasts = threads[1]:get("counts"), threads[1]:get("lasts")
+   for number, count in pairs(counts) do
       io.write("turn ", number, " ", count, " ", lasts[number], "\n")
    end
    local errors = summary.errors

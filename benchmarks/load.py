@@ -69,9 +69,9 @@ def run_in_turns(
     """Post each load from so many clients, one load after the other, `rounds` times.
 
     A turn sends for half of `turn_s`, and lasts until it is answered. Returns a result for each load, whose
-    `per_second` means nothing, and the requests per second of each turn, (rounds). Raises SystemExit if a load
-    is silent for too long, or the last answer of a turn came in the next load's, AssertionError at a wrong
-    answer.
+    `per_second` means nothing, and the requests per second of each turn, (rounds). Raises SystemExit if a
+    load is silent for too long, or the last answer of a turn came in the next load's, AssertionError at a
+    wrong answer.
     """
     if (len(loads) - 0.5) * turn_s > SILENT_S:
         raise SystemExit(

@@ -9,10 +9,10 @@
 On a machine that others share, minutes differ by a third and quarters of a second by a few per cent: compared
 is each turn with the one beside it, of the other server and of the same server with fewer clients. Two
 processes of the same code differ by up to 4 %, by where their memory happens to lie, so that both are started
-several times. Prints, of each start, the
-medians of the turns' ratios with their 95 % intervals (bootstrap), and at the end the medians of the starts,
-with the lowest and the highest. The servers have one core, wrk the other, but for two workers, of which one
-has wrk beside it: with 100 rows wrk takes a tenth of a core. Every answer is checked.
+several times. Prints, of each start, the medians of the turns' ratios with their 95 % intervals (bootstrap),
+and at the end the medians of the starts, with the lowest and the highest. The servers have one core, wrk the
+other, but for two workers, of which one has wrk beside it: with 100 rows wrk takes a tenth of a core. Every
+answer is checked.
 """
 
 import argparse
