@@ -1,7 +1,8 @@
 """How connections come in: as many as are waiting, up to a bound, in each turn of the event loop.
 
 libuv accepts one a turn. A turn of a busy service takes milliseconds, so that a crowd of new clients waited
-for many seconds, unseen by limits and deadlines, while those inside were answered in time. Knows uvloop.
+for many seconds, unseen by limits and deadlines, while those inside were answered in time. Knows uvloop,
+and whether there are other workers.
 """
 
 import asyncio
@@ -13,8 +14,11 @@ from typing import Any
 
 import uvloop
 
-# Few enough to leave some to the other workers.
+from service.workers import several
+
 AT_ONCE = 32
+# Where other workers accept too: of 32, whoever woke first took all of sixteen, and kept them.
+AT_ONCE_OF_SEVERAL = 2
 
 
 class Loop(uvloop.Loop):
@@ -25,6 +29,7 @@ class Loop(uvloop.Loop):
     ) -> Any:
         """Listen as uvloop does, and see who else is waiting whenever somebody came."""
         secured = {name: options[name] for name in ("ssl",) if name in options}
+        most = AT_ONCE_OF_SEVERAL if several() else AT_ONCE
         soon = False
 
         def accepted() -> asyncio.BaseProtocol:
@@ -38,7 +43,7 @@ class Loop(uvloop.Loop):
             nonlocal soon
             soon = False
             for listener in server.sockets:
-                for connection in _waiting(listener.fileno()):
+                for connection in _waiting(listener.fileno(), most):
                     connecting = self.connect_accepted_socket(protocol_factory, connection, **secured)
                     tasks.add(task := self.create_task(connecting))
                     task.add_done_callback(tasks.discard)
@@ -48,15 +53,15 @@ class Loop(uvloop.Loop):
         return server
 
 
-def _waiting(listening: int) -> list[socket.socket]:
-    """The connections that wait to be accepted, at most AT_ONCE of them."""
+def _waiting(listening: int, most: int) -> list[socket.socket]:
+    """The connections that wait to be accepted, at most so many of them."""
     connections: list[socket.socket] = []
     if listening < 0:
         return connections  # it was closed meanwhile
     # Nobody waits any more, or there are no more files.
     with suppress(OSError), socket.socket(fileno=os.dup(listening)) as listener:
         listener.setblocking(False)
-        while len(connections) < AT_ONCE:
+        while len(connections) < most:
             connections.append(listener.accept()[0])
             connections[-1].setblocking(False)
     return connections

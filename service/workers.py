@@ -36,6 +36,11 @@ def enlisted() -> Iterator[None]:
             own.unlink(missing_ok=True)
 
 
+def several() -> bool:
+    """Whether this process is one of several workers."""
+    return SHARED in os.environ
+
+
 def share() -> int:
     """Hold the folder that the workers share, until this process ends or tidies up; what `tidy` takes."""
     folder = os.open(os.environ[SHARED], os.O_RDONLY)
