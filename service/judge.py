@@ -98,8 +98,10 @@ class Judge:
         rows, options = decoder(self.spec.row).request(body)
         if options:
             self._look_through(body)
+        # First: where options and rows are wrong, both are told together, and not here.
+        parameters = self._options(options)
         instances = Instances(coded(self.spec.row, [list(values_of(row)) for row in rows]))
-        return self._without_excess(instances), self._options(options)
+        return self._without_excess(instances), parameters
 
     def _look_through(self, body: bytes) -> None:
         """Raise Doubt where options may stand there twice, and MalformedBody where they nest too deep.

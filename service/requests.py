@@ -104,19 +104,39 @@ async def body_of(
             if deadline < slow:
                 raise DeadlineExceeded from None
             raise SlowRequest("The body did not come in time; send fewer rows at a time.") from None
-    return await _inflated(body, settings, bodies) if deflated else body
+    return await _inflated(body, receive, settings, bodies, deadline) if deflated else body
 
 
-async def _inflated(body: bytes, settings: Settings, bodies: Bodies) -> bytes:
-    """What a gzip body becomes, which is held in its place. Raises TooLarge, Overloaded, MalformedBody."""
+async def _inflated(
+    body: bytes, receive: Receive, settings: Settings, bodies: Bodies, deadline: float
+) -> bytes:
+    """What a gzip body becomes, which is held in its place.
+
+    Raises TooLarge, Overloaded, MalformedBody, DeadlineExceeded and CallerGone; what nobody waits for is not
+    begun.
+    """
+    loop = asyncio.get_running_loop()
+    # The queue holds what is to be done until a thread comes to it: the body of whoever left must not stay.
+    left = [body]
+    done = loop.run_in_executor(
+        INFLATING, lambda: inflate(left.pop(), settings.max_body_bytes, settings.max_inflation)
+    )
+    # After the body nothing but the end of the connection can be received.
+    gone = asyncio.ensure_future(receive())
+    patience = None if deadline == inf else deadline - loop.time()
     try:
-        inflated = await asyncio.get_running_loop().run_in_executor(
-            INFLATING, inflate, body, settings.max_body_bytes, settings.max_inflation
-        )
+        await asyncio.wait((done, gone), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        if not done.done():
+            raise CallerGone if gone.done() else DeadlineExceeded
+        inflated = done.result()
         bodies.resize(len(body), len(inflated))
     except BaseException:
         bodies.resize(len(body), 0)
         raise
+    finally:
+        done.cancel()
+        left.clear()
+        gone.cancel()
     return inflated
 
 

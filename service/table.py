@@ -32,6 +32,8 @@ WIDEST = 4
 LONGEST_HEADER = 16 * 1024
 # Lines that are read at a time.
 PIECE = 4096
+# Where all cells of a column are among these pandas makes 1 and 0 of them, though numbers are asked for.
+TRUTHS = ("True", "TRUE", "true", "False", "FALSE", "false")
 ROW_NUMBER = re.compile(r"\s*[0-9]{1,15}\s*")
 
 
@@ -106,20 +108,25 @@ def _frames(judge: Judge, header: list[str], body: bytes, headed: bool) -> Itera
     columns = {column.name: column for column in (*spec.features, *([spec.target] if judge.labelled else ()))}
     if set(header) - {spec.identifier} != columns.keys():
         raise Doubt
-    kinds: list[Any] = [
-        np.float64 if name in columns and columns[name].low is not None else object for name in header
+    text = body.decode("utf-8-sig")
+    numbers = [
+        place for place, name in enumerate(header) if name in columns and columns[name].low is not None
     ]
+    kinds: dict[int, Any] = {place: object for place in range(len(header)) if place not in numbers}
+    # Where it may find other than numbers it is not asked for them, and says what it has found.
+    if not any(word in text for word in TRUTHS):
+        kinds |= dict.fromkeys(numbers, np.float64)
     frames = pd.read_csv(
-        StringIO(body.decode("utf-8-sig")),
+        StringIO(text),
         header=None,
-        dtype=dict(enumerate(kinds)),
+        dtype=kinds,
         na_filter=False,
         skipinitialspace=True,
         skiprows=1 if headed else 0,
         chunksize=PIECE,
     )
     for frame in frames:
-        if frame.shape[1] != len(header):
+        if frame.shape[1] != len(header) or any(frame[place].dtype.kind not in "iuf" for place in numbers):
             raise Doubt
         yield frame.set_axis(header, axis=1)
         let_others_run()

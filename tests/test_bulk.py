@@ -15,7 +15,7 @@ from rows import needed
 from service import bulk, judge, table
 from service.actions import Action, actions
 from service.decoder import Doubt
-from service.errors import RefusedBody, TooLarge
+from service.errors import InvalidRows, RefusedBody, TooLarge
 from service.features import Feature, Value
 from service.models import MODELS
 from service.spec import ModelSpec
@@ -95,6 +95,11 @@ def lines(draw: st.DrawFn, action: Action, spoil: bool) -> str:
         )
     ]
     names = [feature.source if coded else feature.name for feature in columns]
+    if spoil and draw(st.sampled_from([False, False, True])):
+        # What is in every line: of a column of one kind pandas makes something else than of a cell.
+        place, cell = draw(st.integers(0, len(names) - 1)), draw(CSV_MARKS)
+        for row in table_of:
+            row[place] = cell
     if spec.identifier and draw(st.booleans()):
         names = [spec.identifier, *names]
         table_of = [[number, *row] for number, row in enumerate(table_of)]
@@ -243,6 +248,57 @@ def differing(action: Action, body: str, monkeypatch: pytest.MonkeyPatch) -> Any
     return None if found[0] == found[1] else found
 
 
+@pytest.mark.parametrize("words", [("true", "false"), ("True", "TRUE"), ("FALSE", "False")])
+@pytest.mark.parametrize("first", [0, 5])
+def test_a_column_of_truths_is_no_column_of_numbers(
+    words: tuple[str, str], first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pandas makes 1 and 0 of them where there is nothing else among the lines that it reads together."""
+    monkeypatch.setattr(table, "PIECE", 5)
+    action = actions(MODELS["and_gate"])[0]
+    lines = ["1,0"] * first + [f"{words[0]},0", f"{words[1]},0"] * 5
+    body = "\n".join(["x1,x2", *lines, ""])
+
+    assert not plain(action, body, "csv")
+    kind, _, violations = of_csv(action, body, monkeypatch)[0]
+    assert kind is InvalidRows
+    assert [violation.pointer for violation in violations] == [
+        f"#/instances/{line}/x1" for line in range(first, first + 10)
+    ]
+
+
+def test_columns_of_numbers_beside_truths_are_read_by_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A patient has flags; what stands beside them is not asked for, and found: whole, signed, or neither."""
+    action = actions(AGED)[0]
+    numbers = (2.5, 2, 1, "2.50", "1e0")
+    rows = [AGED.example | {"forced_expiratory_volume_1s": value, "smoking": True} for value in numbers]
+    lines = [",".join(map(str, row.values())) for row in rows * 3]
+    body = "\n".join([",".join(AGED.example), *lines, ""])
+
+    assert plain(action, body, "csv")
+    by_columns, by_rows = of_csv(action, body, monkeypatch)
+    assert by_columns == by_rows
+
+
+def of_csv(action: Action, body: str, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The verdicts on a body of CSV, by columns and by rows."""
+    found = []
+    for few in (False, True):
+        monkeypatch.setattr(table, "small", lambda _, few=few: few)
+        found.append(verdict(action, body, "csv"))
+    return found
+
+
+@pytest.mark.parametrize("options", [{"coverage": 0.7}, {"horse": 1}])
+def test_what_is_wrong_with_rows_and_options_is_told_alike_of_small_and_large_bodies(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part that exceeds its whole is found otherwise than a value out of its bounds."""
+    body = json.dumps({"instances": [LESS.example | SO2], "parameters": options})
+
+    assert differing(actions(LESS)[0], body, monkeypatch) is None
+
+
 @pytest.mark.parametrize("header", ["x1,,x2", ",x1,x2", '"x1,",x2'])
 def test_a_heading_that_is_missing_shifts_no_column(header: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whose the cells below would be is not plain: row by row, they are refused."""
@@ -266,11 +322,8 @@ def test_what_spreadsheets_write_first_is_read_by_columns(
     body = first.removesuffix("\r") + end + f"1,0{end}" * 20
 
     assert plain(action, body, "csv")
-    found = []
-    for few in (False, True):
-        monkeypatch.setattr(table, "small", lambda _, few=few: few)
-        found.append(verdict(action, body, "csv"))
-    assert found[0] == found[1]
+    by_columns, by_rows = of_csv(action, body, monkeypatch)
+    assert by_columns == by_rows
 
 
 @pytest.mark.parametrize("first", ['x1,"x2', "x1\rx2", '"x1\n",x2', "x1,x2,", "é1,x2", ""])

@@ -7,6 +7,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
+from threading import Event
 from typing import Any
 
 import httpx
@@ -20,7 +21,7 @@ from service.app import create_app
 from service.limits import Bodies, Stage
 from service.models import MODELS
 from service.registry import Registry
-from service.requests import body_of
+from service.requests import INFLATING, body_of
 from service.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -56,7 +57,12 @@ async def test_a_body_over_the_limit_is_refused_whether_announced_or_streamed(re
 
 
 async def sent(
-    app: Any, *parts: bytes, gone: bool = False, whole: bool = False, patience: bytes = b"60"
+    app: Any,
+    *parts: bytes,
+    gone: bool = False,
+    whole: bool = False,
+    patience: bytes = b"60",
+    coding: bytes = b"identity",
 ) -> list[Message]:
     """What the app sends to a client whose body stops after these parts, is whole then, or who goes away."""
     messages: list[Message] = []
@@ -74,7 +80,11 @@ async def sent(
         messages.append(message)
 
     scope = {"type": "http", "method": "POST", "path": URL, "query_string": b""}
-    headers = [(b"content-type", b"application/json"), (b"request-timeout", patience)]
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-encoding", coding),
+        (b"request-timeout", patience),
+    ]
     async with asyncio.timeout(TIMEOUT_S / 6):
         await app(scope | {"headers": headers}, receive, send)
     return messages
@@ -247,6 +257,30 @@ async def test_a_gzip_body_is_bounded_as_it_comes_and_as_it_becomes(registry: Re
         ):
             response = await client.post(URL, content=content, headers=JSON | GZIP)
             assert said in refused(response, 413)["detail"]
+
+
+async def test_a_gzip_body_is_inflated_for_nobody_who_does_not_wait(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """504 at the deadline, and no answer to who left, while others keep both threads busy."""
+    inflated: list[bytes] = []
+    monkeypatch.setattr("service.requests.inflate", lambda body, *_: inflated.append(body) or body)
+    app, packed, ended = create_app(Settings(), registry), gzip.compress(BODY), Event()
+    others = [INFLATING.submit(ended.wait, TIMEOUT_S) for _ in range(2)]
+    try:
+        start, _ = await sent(app, packed, whole=True, patience=b"0.01", coding=b"gzip")
+        left = await sent(app, packed, whole=True, gone=True, coding=b"gzip")
+    finally:
+        ended.set()
+        for other in others:
+            other.result()
+    # What came before it has been looked at.
+    INFLATING.submit(int).result()
+
+    assert start["status"] == 504
+    assert left == []
+    assert app.api.state.bodies.held == 0
+    assert inflated == []
 
 
 async def test_a_damaged_gzip_body_is_refused(client: httpx.AsyncClient) -> None:
