@@ -67,11 +67,11 @@ def read_csv(judge: Judge, body: bytes, options: Mapping[str, Any]) -> Asked:
 def _many(judge: Judge, body: bytes, options: Mapping[str, Any]) -> Asked:
     """Validate a CSV body of many lines column by column. Raises Doubt or RefusedBody."""
     spec = judge.spec
-    first = _first_cells(spec, body)
+    first, width = _first_cells(spec, body)
     header = _header(judge, first)
     headed = header is not None
     header = header or _published_header(judge, len(first))
-    frames = islice(_frames(judge, header, body, headed), MAX_ROWS // PIECE + 2)
+    frames = islice(_frames(judge, header, width, body, headed), MAX_ROWS // PIECE + 2)
     try:
         parts = [_part(judge, header, frame) for frame in frames]
     except (ValueError, pd.errors.ParserError):
@@ -88,22 +88,29 @@ def _many(judge: Judge, body: bytes, options: Mapping[str, Any]) -> Asked:
     return instances, parameters
 
 
-def _first_cells(spec: ModelSpec, body: bytes) -> list[str]:
-    """The cells of the first line. Raises Doubt."""
+def _first_cells(spec: ModelSpec, body: bytes) -> tuple[list[str], int]:
+    """The cells of the first line without the empty ones at its end, and how many it has. Raises Doubt."""
     line = body[:LONGEST_HEADER].removeprefix(codecs.BOM_UTF8).partition(b"\n")[0].removesuffix(b"\r")
     if len(line) > LONGEST_HEADER // 2 or line.count(b",") >= WIDEST * len(spec.source_columns):
         raise Doubt  # forty megabytes of one line would be a gigabyte of cells
     if line.count(b'"') % 2 or b"\r" in line or not line.isascii():
         raise Doubt  # it may end elsewhere, and no heading is of other letters
     cells = next(csv.reader([line.decode()], skipinitialspace=True), [])
+    width = len(cells)
+    # A spreadsheet ends its lines with commas for columns that were once used.
+    while cells and not cells[-1].strip():
+        cells.pop()
     # An empty heading, or a quoted comma: which column is whose?
-    if len(cells) != line.count(b",") + 1 or not all(map(str.strip, cells)):
+    if width != line.count(b",") + 1 or not cells or not all(map(str.strip, cells)):
         raise Doubt
-    return cells
+    return cells, width
 
 
-def _frames(judge: Judge, header: list[str], body: bytes, headed: bool) -> Iterator[pd.DataFrame]:
-    """The body in frames of PIECE lines with named columns, numbers parsed, all else text. Raises Doubt."""
+def _frames(judge: Judge, header: list[str], width: int, body: bytes, headed: bool) -> Iterator[pd.DataFrame]:
+    """The body in frames of PIECE lines with named columns, numbers parsed, all else text. Raises Doubt.
+
+    Its lines have `width` cells, of which those without a name are empty.
+    """
     spec = judge.spec
     columns = {column.name: column for column in (*spec.features, *([spec.target] if judge.labelled else ()))}
     if set(header) - {spec.identifier} != columns.keys():
@@ -112,7 +119,7 @@ def _frames(judge: Judge, header: list[str], body: bytes, headed: bool) -> Itera
     numbers = [
         place for place, name in enumerate(header) if name in columns and columns[name].low is not None
     ]
-    kinds: dict[int, Any] = {place: object for place in range(len(header)) if place not in numbers}
+    kinds: dict[int, Any] = {place: object for place in range(width) if place not in numbers}
     # Where it may find other than numbers it is not asked for them, and says what it has found.
     if not any(word in text for word in TRUTHS):
         kinds |= dict.fromkeys(numbers, np.float64)
@@ -126,9 +133,11 @@ def _frames(judge: Judge, header: list[str], body: bytes, headed: bool) -> Itera
         chunksize=PIECE,
     )
     for frame in frames:
-        if frame.shape[1] != len(header) or any(frame[place].dtype.kind not in "iuf" for place in numbers):
+        if frame.shape[1] != width or any(frame[place].dtype.kind not in "iuf" for place in numbers):
             raise Doubt
-        yield frame.set_axis(header, axis=1)
+        if width > len(header) and (frame.loc[:, len(header) :] != "").any(axis=None):
+            raise Doubt
+        yield frame.loc[:, : len(header) - 1].set_axis(header, axis=1)
         let_others_run()
 
 

@@ -112,6 +112,7 @@ def lines(draw: st.DrawFn, action: Action, spoil: bool) -> str:
     )
     head = ",".join(names) + "\n" if not spoil or draw(st.booleans()) else ""
     body = head + text + draw(st.sampled_from(["", "\n"]))
+    body = body.replace("\n", draw(st.sampled_from(["\n", "\n", ",\n", ",,\n"])))
     return draw(edited(body, CSV_MARKS)) if spoil else body
 
 
@@ -326,7 +327,26 @@ def test_what_spreadsheets_write_first_is_read_by_columns(
     assert by_columns == by_rows
 
 
-@pytest.mark.parametrize("first", ['x1,"x2', "x1\rx2", '"x1\n",x2', "x1,x2,", "é1,x2", ""])
+@pytest.mark.parametrize("commas", [",", ",,,"])
+@pytest.mark.parametrize("head", ["x1,x2", "1,1"])
+def test_commas_at_the_end_of_all_lines_are_read_by_columns(
+    commas: str, head: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A spreadsheet writes them for columns that were once used; whatever stands there is refused."""
+    action = actions(MODELS["and_gate"])[0]
+    lines = [head + commas, *[f"1,0{commas}"] * 20, ""]
+    empty = "\n".join(lines)
+    used = empty.replace(f"0{commas}\n", f"0{commas}7\n", 5).replace(f"0{commas}7\n", f"0{commas}\n", 4)
+
+    assert plain(action, empty, "csv")
+    assert not plain(action, used, "csv")
+    for body in (empty, used):
+        by_columns, by_rows = of_csv(action, body, monkeypatch)
+        assert by_columns == by_rows
+    assert isinstance(by_rows[0], type)
+
+
+@pytest.mark.parametrize("first", ['x1,"x2', "x1\rx2", '"x1\n",x2', ",,", "é1,x2", ""])
 def test_a_first_line_that_may_be_another_is_doubted(first: str) -> None:
     assert not plain(actions(MODELS["and_gate"])[0], first + "\n" + "1,0\n" * 20, "csv")
 
