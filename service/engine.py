@@ -52,6 +52,10 @@ SLICE = 2 * CALL_ROWS
 # again, and what pushes all else out of the processor's cache.
 FEW = 8
 
+# Of the rows that may wait, what large requests leave to small ones: five with as many rows as there may be
+# kept all others out.
+RESERVED = 0.1
+
 # What those before it may take of a caller's time; the rest is for itself, and for what is not foreseen. With
 # three quarters, of three times the capacity a fifth fewer were answered in time (benchmarks/overload.py).
 PATIENCE = 0.5
@@ -73,6 +77,7 @@ class Engine:
     def __init__(self, waiting_rows: int) -> None:
         """Let at most `waiting_rows` rows wait or be computed at a time."""
         self._free = self._most = waiting_rows
+        self._reserved = int(RESERVED * waiting_rows)
         self._coalescers: dict[Servable, Coalescer] = {}
         self._kept: Collection[Servable] | None = None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="engine")
@@ -139,7 +144,7 @@ class Engine:
     async def _beside(self, work: Callable[[Event], Answer], rows: int, caller: Caller) -> Answer:
         """Do the work on a thread, until it is done or nobody waits for it."""
         _refuse_late(len(self._waiting) * self._pace.each_s, caller)
-        taken = self._take(rows)
+        taken = self._take(rows, self._reserved)
         loop = asyncio.get_running_loop()
         stop = Event()
         self._waiting.add(stop)
@@ -180,11 +185,14 @@ class Engine:
         self._waiting.discard(stop)
         self._begun = now if self._waiting else None
 
-    def _take(self, rows: int) -> int:
-        """Take the places of so many rows, and return how many are to be given back. Raises Overloaded."""
+    def _take(self, rows: int, reserved: int = 0) -> int:
+        """Take the places of so many rows, and return how many are to be given back. Raises Overloaded.
+
+        Places that are `reserved` for others stay free.
+        """
         # Who alone is beyond the bound may come when nobody else is there.
-        rows = min(rows, self._most)
-        if rows > self._free:
+        rows = min(rows, self._most - reserved)
+        if rows > self._free - reserved:
             raise Overloaded("Too many rows are waiting for an answer; send these again a little later.")
         self._free -= rows
         return rows

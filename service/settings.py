@@ -160,7 +160,8 @@ class Settings(BaseSettings):
     max_waiting_rows: int = Field(
         500_000,
         ge=1,
-        description="rows that may wait or be computed at a time; beyond: 429 (MAX_WAITING_ROWS)",
+        description="rows that may wait or be computed at a time, of large requests nine tenths of them;"
+        " beyond: 429 (MAX_WAITING_ROWS)",
     )
     max_concurrent_requests: int = Field(
         256,

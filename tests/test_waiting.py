@@ -55,6 +55,27 @@ async def test_more_rows_than_may_wait_get_429_and_the_others_are_answered() -> 
     assert beyond.headers["retry-after"] == "1"
 
 
+async def test_large_requests_keep_no_small_one_out() -> None:
+    """Who shares the loop's calls is answered while others have taken all that they may."""
+
+    class HeldBeside(Held):
+        def predict(self, matrix: Matrix) -> Outputs:
+            return MeanServable.predict(self, matrix) if len(matrix) == 1 else super().predict(matrix)
+
+    servable = HeldBeside()
+    async with serving(servable, max_waiting_rows=BESIDE) as client:
+        first = asyncio.create_task(client.post(PREDICT, json=rows(BESIDE)))
+        await asyncio.to_thread(servable.begun.wait, 30)
+
+        small = await client.post(PREDICT, json=rows(1))
+        large = await client.post(PREDICT, json=rows(BESIDE))
+        servable.released.set()
+
+        assert (await first).status_code == 200
+    assert small.status_code == 200
+    refused(large, 429)
+
+
 async def test_a_request_that_takes_too_long_gets_504_and_frees_its_place() -> None:
     """The rest of its rows is never computed."""
     servable = Held()
