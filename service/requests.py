@@ -137,6 +137,8 @@ async def _inflated(
         done.cancel()
         left.clear()
         gone.cancel()
+        # It holds what is raised here, and that, by its traceback, this frame and the body.
+        del done
     return inflated
 
 

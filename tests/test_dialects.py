@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_bulk import rows as fitting_rows
 
 from servers import client_of
 from service.actions import actions
@@ -23,6 +22,7 @@ from service.registry import Registry
 from service.settings import Settings
 from service.spec import ModelSpec
 from service.tasks import Binary, Multiclass, Regression
+from test_bulk import rows as fitting_rows
 
 Instances = Sequence[Mapping[str, Any]]
 # The declared outputs by name, float32, (n,) or (n, width).

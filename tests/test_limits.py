@@ -7,7 +7,6 @@ import os
 import random
 from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
-from threading import Event
 from typing import Any
 
 import httpx
@@ -21,7 +20,7 @@ from service.app import create_app
 from service.limits import Bodies, Stage
 from service.models import MODELS
 from service.registry import Registry
-from service.requests import INFLATING, body_of
+from service.requests import body_of
 from service.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -219,75 +218,6 @@ async def test_who_leaves_before_the_end_is_not_answered(
 ) -> None:
     """There is nobody to be told."""
     assert await sent(create_app(Settings(), registry), *parts, gone=True) == []
-
-
-@pytest.mark.parametrize("coding", ["gzip", "GZIP", "x-gzip"])
-async def test_a_gzip_body_is_read(client: httpx.AsyncClient, coding: str) -> None:
-    """It gets what the plain one gets."""
-    encoded = {**JSON, "content-encoding": coding}
-    plain = await client.post(URL, content=BODY, headers=JSON)
-    response = await client.post(URL, content=gzip.compress(BODY), headers=encoded)
-
-    assert response.status_code == 200
-    assert response.content == plain.content
-
-
-async def test_a_gzip_body_may_be_csv_and_of_many_rows(client: httpx.AsyncClient) -> None:
-    """And come in parts."""
-    lines = [",".join(ROW), *[",".join(map(str, ROW.values()))] * 3000]
-    packed = gzip.compress("\n".join(lines).encode())
-
-    async def parts() -> AsyncIterator[bytes]:
-        for start in range(0, len(packed), 500):
-            yield packed[start : start + 500]
-
-    response = await client.post(URL, content=parts(), headers={"content-type": "text/csv", **GZIP})
-
-    assert len(response.json()["predictions"]) == 3000
-
-
-async def test_a_gzip_body_is_bounded_as_it_comes_and_as_it_becomes(registry: Registry) -> None:
-    """By its bytes, by its bytes when inflated, and by what it grows."""
-    small = Settings(max_body_bytes=2 * 2**20, max_inflation=10)
-    async with client_of(create_app(small, registry)) as client:
-        for content, said in (
-            (gzip.compress(bytes(3 * 2**20)), "10 times"),
-            (gzip.compress(bytes(3 * 2**20), 0), "2,097,152 bytes"),
-            (gzip.compress(os.urandom(2**20).hex().encode() + b"0"), "2,097,152 bytes"),
-        ):
-            response = await client.post(URL, content=content, headers=JSON | GZIP)
-            assert said in refused(response, 413)["detail"]
-
-
-async def test_a_gzip_body_is_inflated_for_nobody_who_does_not_wait(
-    registry: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """504 at the deadline, and no answer to who left, while others keep both threads busy."""
-    inflated: list[bytes] = []
-    monkeypatch.setattr("service.requests.inflate", lambda body, *_: inflated.append(body) or body)
-    app, packed, ended = create_app(Settings(), registry), gzip.compress(BODY), Event()
-    others = [INFLATING.submit(ended.wait, TIMEOUT_S) for _ in range(2)]
-    try:
-        start, _ = await sent(app, packed, whole=True, patience=b"0.01", coding=b"gzip")
-        left = await sent(app, packed, whole=True, gone=True, coding=b"gzip")
-    finally:
-        ended.set()
-        for other in others:
-            other.result()
-    # What came before it has been looked at.
-    INFLATING.submit(int).result()
-
-    assert start["status"] == 504
-    assert left == []
-    assert app.api.state.bodies.held == 0
-    assert inflated == []
-
-
-async def test_a_damaged_gzip_body_is_refused(client: httpx.AsyncClient) -> None:
-    """As malformed, in the shape of every other refusal."""
-    response = await client.post(URL, content=gzip.compress(BODY)[:-1], headers=JSON | GZIP)
-
-    assert refused(response, 400)["type"] == "urn:problem:malformed-body"
 
 
 def nested(nest: str, rows: int) -> Iterator[str]:

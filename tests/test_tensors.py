@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_bulk import rows as fitting_rows
 
 from service import tensors
 from service.actions import actions
@@ -18,6 +17,7 @@ from service.models import MODELS
 from service.protocol import MAX_ROWS
 from service.spec import ModelSpec
 from service.tensors import from_columns, from_matrix
+from test_bulk import rows as fitting_rows
 
 SURVIVAL, WINE, GATE = MODELS["survival"], MODELS["wine_quality"], MODELS["and_gate"]
 
